@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything third-party, from Debian packages; nothing is downloaded or vendored.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
+if(MIXTRAL_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+if(MIXTRAL_BENCH)
+  find_package(benchmark REQUIRED)
+endif()

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any checkpoint on disk as named, typed, mapped tensors plus its metadata. The content decides
+// what a path is, never its extension. Everything is validated at opening: names unique, types
+// known, sizes equal to shapes, offsets inside the file, no overlaps. Knows nothing of what the
+// tensors mean.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "tensor/view.h"
+
+namespace mixtral {
+
+enum class CheckpointKind : uint8_t { kHuggingFace, kMistral, kGguf };
+std::string_view CheckpointKindName(CheckpointKind kind);  // "Hugging Face safetensors", ...
+
+/// The vocabulary that a GGUF file carries (tokenizer.ggml.*).
+struct GgufVocabulary {
+  std::string model;  // "llama" = SentencePiece BPE; others are refused by text/
+  std::vector<std::string> tokens;
+  std::vector<float> scores;  // same length
+  std::vector<int32_t>
+      types;  // same length: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::optional<int32_t> bos_id, eos_id, unknown_id;
+  bool add_bos = true, add_eos = false, add_space_prefix = true;
+};
+
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  virtual CheckpointKind kind() const = 0;
+  virtual const std::string& path() const = 0;
+  virtual std::vector<std::string> Names() const = 0;               // file order
+  virtual const TensorView* Find(std::string_view name) const = 0;  // nullptr when absent
+  /// "FILE:name" for messages; the shard that holds the tensor.
+  virtual std::string Where(std::string_view name) const = 0;
+
+  /// config.json, params.json, or the GGUF metadata as one flat object (arrays of more than 64
+  /// items left out).
+  virtual const Json& config() const = 0;
+  virtual std::optional<Json> generation_config() const = 0;
+  virtual std::optional<std::string> sentencepiece_model()
+      const = 0;  // bytes of tokenizer.model beside the weights
+  virtual const GgufVocabulary* gguf_vocabulary()
+      const = 0;  // nullptr unless GGUF with a vocabulary
+  virtual std::optional<std::string> chat_template() const = 0;  // Jinja text, uninterpreted
+  virtual uint64_t FileBytes() const = 0;                        // of all weight files
+};
+
+/// Opens a GGUF file, a folder with config.json and safetensors, or a folder with params.json and
+/// consolidated.safetensors. A folder that has both takes the Hugging Face set and says so in the
+/// log. Throws Error{kNotFound, kCorrupt, kUnsupported, kIo}: "what: expected X, found Y, in
+/// FILE:tensor".
+std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path);
+
+}  // namespace mixtral

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The paged key/value cache: sequences own lists of pages, pages may be shared by forks (copy on
+// write). Bookkeeping only; the memory belongs to the backend. Running out of pages is an expected
+// outcome, not an error.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/kv_view.h"
+#include "model/batch.h"
+#include "spec/config.h"
+#include "tensor/dtype.h"
+
+namespace mixtral {
+
+struct KvCacheOptions {
+  DType dtype = DType::kF16;  // kF32 or kF16; Error{kUnsupported} otherwise
+  int page_positions = 64;    // a multiple of 64
+  int64_t n_positions = 0;    // total capacity over all sequences, rounded up to pages
+  int max_sequences = 1;
+};
+
+class KvCache {
+ public:
+  /// Throws Error{kOutOfMemory} naming the bytes asked for.
+  KvCache(const ModelConfig& config, const KvCacheOptions& options, Backend* backend);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  std::optional<SeqId> Open();  // nullopt: max_sequences are open
+  /// Makes room for n_tokens more positions (and copies a shared last page). false: not enough
+  /// pages, nothing changed.
+  bool Reserve(SeqId seq, int64_t n_tokens);
+  /// Says that n_tokens more positions now hold valid entries. Called by Transformer::Forward.
+  void Commit(SeqId seq, int64_t n_tokens);
+  std::optional<SeqId> Fork(SeqId seq);        // shares all pages until one of the two writes
+  void Truncate(SeqId seq, int64_t n_tokens);  // keeps the first n_tokens positions
+  void Release(SeqId seq);
+
+  int64_t Length(SeqId seq) const;  // committed positions
+  int64_t FreePositions() const;
+  KvView View(int layer, SeqId seq) const;
+  size_t TotalBytes() const;
+  static size_t BytesPerPosition(const ModelConfig& config, DType dtype);  // all layers
+
+ private:
+  struct Sequence {
+    bool open = false;
+    int64_t length = 0;
+    std::vector<int32_t> pages;
+  };
+  Sequence& Get(SeqId seq);
+  const Sequence& Get(SeqId seq) const;
+  int32_t TakePage();
+  void DropPage(int32_t page);
+  void CopyPage(int32_t from, int32_t to);
+
+  Backend* backend_;
+  KvCacheOptions options_;
+  int n_layers_, n_kv_heads_, head_dim_;
+  size_t page_bytes_ = 0, layer_bytes_ = 0;
+  int32_t n_pages_ = 0;
+  std::byte* memory_ = nullptr;
+  std::vector<int32_t> free_pages_, page_uses_;
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace mixtral

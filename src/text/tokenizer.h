@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text <-> token ids over Debian's libsentencepiece, one engine for tokenizer.model and GGUF
+// vocabularies: both become a validated SentencePiece model in memory, so hostile bytes never reach
+// the library (PAPER section 2).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/token_id.h"
+
+namespace mixtral {
+
+enum class PieceType : uint8_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+
+/// A vocabulary as plain lists (what a GGUF file carries); all vectors have the same length.
+struct VocabularyLists {
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<int32_t> types;  // PieceType
+  std::optional<int32_t> bos_id, eos_id, unknown_id;
+  bool add_space_prefix = true;
+};
+
+enum class AddBos : uint8_t { kNo, kYes };
+
+class Tokenizer {
+ public:
+  /// Both throw Error{kCorrupt, kUnsupported} naming what is wrong (truncated field, missing byte
+  /// piece, ...).
+  static Tokenizer FromSentencePiece(std::string_view model_bytes);
+  static Tokenizer FromVocabulary(const VocabularyLists& vocabulary);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  /// Control pieces in text are ordinary text. Empty text gives no ids (but BOS when asked).
+  /// Invalid UTF-8 is encoded with U+FFFD in place of the bad bytes, as SentencePiece does.
+  std::vector<TokenId> Encode(std::string_view text, AddBos add_bos) const;
+  /// PAPER 2.2: control ids vanish, bytes are gathered, one leading dummy-prefix space is dropped.
+  std::string Decode(const std::vector<TokenId>& ids) const;
+
+  int vocab_size() const;
+  TokenId bos_id() const;  // -1 when there is none
+  TokenId eos_id() const;
+  TokenId unk_id() const;
+  bool IsValid(TokenId id) const { return id >= 0 && id < vocab_size(); }
+  std::string_view Piece(TokenId id) const;  // as stored: "\u2581the", "<0x0A>"
+  PieceType Type(TokenId id) const;
+  std::optional<uint8_t> ByteValue(TokenId id) const;  // of a byte piece
+  /// The id of a control or user-defined piece with exactly this text, e.g. "[INST]".
+  std::optional<TokenId> FindSpecial(std::string_view piece) const;
+  bool adds_dummy_prefix() const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mixtral
