@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversations -> token ids in the known Mistral/Mixtral formats, token-exact with Mistral's own
-// encoders (PAPER 2.3).
+// encoders. docs/chat.md has each format's exact rendering and where it comes from.
 #pragma once
 
 #include <span>
@@ -37,15 +37,18 @@ class ChatTemplate {
  public:
   /// Throws Error{kUnsupported} when the vocabulary lacks a control piece that the format needs.
   ChatTemplate(ChatFormat format, const Tokenizer* tokenizer);
-  /// BOS exactly once. System messages are folded into the first user turn (v1). Throws
-  /// Error{kInvalidArgument} for an unknown role, no messages, or an empty assistant message,
-  /// naming the message's index.
+  /// BOS exactly once (llama-2: once for each pair of turns, as Meta's encoder does). Throws
+  /// Error{kInvalidArgument} for an unknown role, no messages, an empty assistant message, or
+  /// nothing to continue, naming the message's index.
   std::vector<TokenId> Render(std::span<const Message> messages,
                               const RenderOptions& options = {}) const;
   ChatFormat format() const { return format_; }
   /// Text after which the assistant's turn is over, beside EOS (chatml: "<|im_end|>"); may be
   /// empty.
   std::vector<std::string> StopStrings() const;
+  /// Ids after which the assistant's turn is over: EOS, and the format's own end piece where the
+  /// vocabulary has it (a control piece decodes to nothing, so no stop string can see it).
+  std::vector<TokenId> StopTokens() const;
 
  private:
   ChatFormat format_;

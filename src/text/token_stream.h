@@ -7,38 +7,36 @@
 #include <string>
 #include <vector>
 
+#include "text/detokenizer.h"
+#include "text/stop_matcher.h"
 #include "text/tokenizer.h"
 
 namespace mixtral {
 
-enum class StreamStart : uint8_t {
-  kNewText,       // the first piece's dummy-prefix space is dropped, as Decode does
-  kContinuation,  // text goes on after something already shown: a leading space is kept
-};
-
 class TokenStream {
  public:
+  /// The stop string that is complete first wins; of several that end together, the longest. Empty
+  /// ones and ones that are not valid UTF-8 are ignored.
   TokenStream(const Tokenizer* tokenizer, StreamStart start, std::vector<std::string> stop = {});
 
   /// Adds a token and returns the text that is now certain (maybe empty). After a stop string
   /// nothing more comes out.
   std::string Push(TokenId id);
   /// The rest: an unfinished UTF-8 sequence as U+FFFD per byte, text held back for a stop string
-  /// that did not come.
+  /// that did not come. The last call.
   std::string Finish();
   bool stopped() const { return stopped_; }  // a stop string was found
   const std::string& stop_string() const { return found_; }
 
  private:
-  void Append(TokenId id);
-  std::string Release(bool at_end);
+  std::string Release();
 
-  const Tokenizer* tokenizer_;
-  std::vector<std::string> stop_;
-  std::string bytes_;    // raw bytes of byte pieces, not yet decided
-  std::string pending_;  // decoded text held back because a stop string may begin in it
+  Detokenizer detokenizer_;
+  StopMatcher stops_;
+  std::string pending_;   // decoded text not yet given out: a stop string may begin in it
+  size_t n_matched_ = 0;  // bytes of pending_ that stops_ has seen
   std::string found_;
-  bool at_start_ = true, stopped_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace mixtral

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text <-> token ids over Debian's libsentencepiece, one engine for tokenizer.model and GGUF
 // vocabularies: both become a validated SentencePiece model in memory, so hostile bytes never reach
-// the library (PAPER section 2).
+// the library.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ enum class AddBos : uint8_t { kNo, kYes };
 class Tokenizer {
  public:
   /// Both throw Error{kCorrupt, kUnsupported} naming what is wrong (truncated field, missing byte
-  /// piece, ...).
+  /// piece, ...). In lists without bos_id or eos_id the control pieces "<s>" and "</s>" are taken;
+  /// -1 means that there is none.
   static Tokenizer FromSentencePiece(std::string_view model_bytes);
   static Tokenizer FromVocabulary(const VocabularyLists& vocabulary);
   ~Tokenizer();
@@ -46,9 +47,12 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Control pieces in text are ordinary text. Empty text gives no ids (but BOS when asked).
-  /// Invalid UTF-8 is encoded with U+FFFD in place of the bad bytes, as SentencePiece does.
+  /// Invalid UTF-8 is encoded with U+FFFD in place of the bad bytes, as SentencePiece does. Safe to
+  /// call from several threads. Throws Error{kInvalidArgument} above 64 MiB of text.
   std::vector<TokenId> Encode(std::string_view text, AddBos add_bos) const;
-  /// PAPER 2.2: control ids vanish, bytes are gathered, one leading dummy-prefix space is dropped.
+  /// Control ids vanish, byte pieces are gathered to UTF-8 (each byte of an invalid sequence
+  /// becomes U+FFFD), one leading dummy-prefix space is dropped. Ids outside the vocabulary (some
+  /// models have more rows than their tokenizer has pieces) read as the unknown piece.
   std::string Decode(const std::vector<TokenId>& ids) const;
 
   int vocab_size() const;
@@ -56,12 +60,15 @@ class Tokenizer {
   TokenId eos_id() const;
   TokenId unk_id() const;
   bool IsValid(TokenId id) const { return id >= 0 && id < vocab_size(); }
+  // For an id outside the vocabulary: "", kUnknown, none.
   std::string_view Piece(TokenId id) const;  // as stored: "\u2581the", "<0x0A>"
   PieceType Type(TokenId id) const;
   std::optional<uint8_t> ByteValue(TokenId id) const;  // of a byte piece
   /// The id of a control or user-defined piece with exactly this text, e.g. "[INST]".
   std::optional<TokenId> FindSpecial(std::string_view piece) const;
   bool adds_dummy_prefix() const;
+  bool removes_extra_whitespaces() const;    // not for Mistral and Llama vocabularies
+  std::string_view unknown_surface() const;  // what an unknown id decodes to
 
  private:
   struct Impl;
