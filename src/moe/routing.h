@@ -50,13 +50,14 @@ class RoutingBuffer {
   Routing RouteDense(int n_tokens);
 
  private:
-  void GroupByExpert(int n_tokens, int k);
+  void ChooseRow(const float* logits, const RoutingPolicy* policy, std::span<int32_t> ids);
+  Routing GroupByExpert(int n_tokens, int k, int n_experts);
 
   int max_tokens_, max_k_, n_experts_;
   std::vector<int32_t> ids_, offsets_, slots_, cursor_;
   std::vector<float> weights_;
   std::vector<float> keyed_;     // [E] logits + bias of one row
-  std::vector<uint8_t> chosen_;  // [E]
+  std::vector<uint8_t> chosen_;  // [E] free, chosen or banned
 };
 
 }  // namespace mixtral
