@@ -43,6 +43,8 @@ class KvCache {
   void Release(SeqId seq);
 
   int64_t Length(SeqId seq) const;  // committed positions
+  /// True when n_tokens more positions are reserved and none of their pages is shared.
+  bool CanHold(SeqId seq, int64_t n_tokens) const;
   int64_t FreePositions() const;
   KvView View(int layer, SeqId seq) const;
   size_t TotalBytes() const;
@@ -56,6 +58,9 @@ class KvCache {
   };
   Sequence& Get(SeqId seq);
   const Sequence& Get(SeqId seq) const;
+  int64_t TotalPositions() const;
+  size_t PageOf(int64_t position) const;
+  bool LastPageIsShared(const Sequence& sequence) const;
   int32_t TakePage();
   void DropPage(int32_t page);
   void CopyPage(int32_t from, int32_t to);

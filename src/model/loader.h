@@ -12,6 +12,7 @@
 #include "model/weights.h"
 #include "moe/expert_store.h"
 #include "spec/config.h"
+#include "spec/names.h"
 
 namespace mixtral {
 
@@ -22,6 +23,9 @@ struct LoadedModel {
   std::unique_ptr<ExpertStore> experts;
   std::vector<std::string> notices;
 };
+
+/// Whose tensor names a kind of checkpoint uses.
+NamingScheme SchemeOf(CheckpointKind kind);
 
 /// The config alone, with vocab_size taken from the embedding where the metadata lacks it. For
 /// `info`.

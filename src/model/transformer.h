@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/backend.h"
@@ -37,14 +38,22 @@ class Transformer {
 
  private:
   void CheckBatch(const Batch& batch, const KvCache& kv, const ForwardOutput& output) const;
+  void SpreadRanges(const Batch& batch);
+  void Attention(int layer, const Batch& batch, const KvCache& kv, Activation normed,
+                 Activation delta);
+  void Experts(int layer, const Batch& batch, Activation normed, Activation delta,
+               ForwardObserver* observer);
+  void FinalNorm(Activation x, std::span<const int32_t> rows);
+  void ReportLayer(int layer, const Batch& batch, Activation x, ForwardObserver* observer);
 
   LoadedModel model_;
   Backend* backend_;
   TransformerOptions options_;
   // scratch, sized once
   Activation x_, normed_, q_, k_, v_, attended_, delta_;  // [max_batch_tokens, ...]
-  Activation picked_, logits_;  // [max_logit_rows, D], [max_logit_rows, V]
-  std::vector<float> router_logits_;
+  Activation picked_, logits_;        // [max_logit_rows, D], [max_logit_rows, V]
+  std::vector<float> router_logits_;  // [max_batch_tokens, E]
+  std::vector<float> residual_;       // [max_batch_tokens, D] for observers
   std::vector<int64_t> positions_;
   std::vector<RowRange> ranges_;
   std::vector<KvView> views_;

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// TinyModel -> files. Names come from spec/names.h; configs are spelled out here, so that the
+// readers in spec/ meet the keys as other programs write them.
+#include "support/model_files.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <span>
+
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "io/safetensors.h"
+#include "support/gguf_writer.h"
+#include "support/tensor_rows.h"
+
+namespace mixtral::testing {
+
+namespace {
+
+void WriteText(const std::string& path, const std::string& text) {
+  WriteFileAtomically(path, std::as_bytes(std::span(text)));
+}
+
+std::vector<int64_t> ShapeOf(const TinyTensor& tensor) {
+  if (IsVector(tensor.role)) return {tensor.cols};
+  return {tensor.rows, tensor.cols};
+}
+
+bool IsRotated(TensorRole role) { return role == TensorRole::kQ || role == TensorRole::kK; }
+
+bool IsExpert(TensorRole role) {
+  return role == TensorRole::kExpertGate || role == TensorRole::kExpertUp ||
+         role == TensorRole::kExpertDown;
+}
+
+struct NamedBytes {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+std::vector<NamedBytes> Encode(const TinyModel& model, NamingScheme scheme, DType dtype) {
+  std::vector<NamedBytes> out;
+  for (const TinyTensor& tensor : model.tensors) {
+    const bool interleave = scheme != NamingScheme::kHuggingFace && IsRotated(tensor.role);
+    const std::vector<float> values =
+        interleave ? InterleaveRows(tensor, model.config.head_dim) : tensor.values;
+    out.push_back({TensorName(scheme, tensor.role, tensor.layer, tensor.expert), ShapeOf(tensor),
+                   EncodeRows(dtype, values, tensor.rows, tensor.cols)});
+  }
+  return out;
+}
+
+void WriteSafetensors(const std::string& path, DType dtype, std::span<const NamedBytes> tensors) {
+  SafetensorsWriter writer(path);
+  for (const NamedBytes& tensor : tensors) writer.Declare(tensor.name, dtype, tensor.shape);
+  for (const NamedBytes& tensor : tensors) writer.Append(tensor.bytes);
+  writer.Finish();
+}
+
+Json HuggingFaceConfig(const ModelConfig& c) {
+  Json json = Json::Object();
+  const bool dense = c.n_experts == 0;
+  json.Set("architectures",
+           Json::Array().Push(dense ? "MistralForCausalLM" : "MixtralForCausalLM"));
+  json.Set("model_type", dense ? "mistral" : "mixtral");
+  json.Set("hidden_act", "silu");
+  json.Set("hidden_size", c.dim);
+  json.Set("intermediate_size", c.ffn_dim);
+  json.Set("max_position_embeddings", c.max_context);
+  json.Set("num_attention_heads", c.n_heads);
+  json.Set("num_hidden_layers", c.n_layers);
+  json.Set("num_key_value_heads", c.n_kv_heads);
+  if (c.head_dim * c.n_heads != c.dim) json.Set("head_dim", c.head_dim);
+  if (!dense) json.Set("num_local_experts", c.n_experts);
+  if (!dense) json.Set("num_experts_per_tok", c.experts_per_token);
+  json.Set("rms_norm_eps", 1e-5);
+  json.Set("rope_theta", static_cast<double>(c.rope_theta));
+  json.Set("sliding_window", c.sliding_window > 0 ? Json(c.sliding_window) : Json());
+  json.Set("tie_word_embeddings", c.tied_embeddings);
+  json.Set("vocab_size", c.vocab_size);
+  json.Set("bos_token_id", 1);
+  json.Set("eos_token_id", 2);
+  return json;
+}
+
+Json MistralParams(const ModelConfig& c) {
+  Json json = Json::Object();
+  json.Set("dim", c.dim);
+  json.Set("n_layers", c.n_layers);
+  json.Set("head_dim", c.head_dim);
+  json.Set("hidden_dim", c.ffn_dim);
+  json.Set("n_heads", c.n_heads);
+  json.Set("n_kv_heads", c.n_kv_heads);
+  json.Set("norm_eps", 1e-5);
+  json.Set("vocab_size", c.vocab_size);
+  json.Set("rope_theta", static_cast<double>(c.rope_theta));
+  if (c.sliding_window > 0) json.Set("sliding_window", c.sliding_window);
+  if (c.tied_embeddings) json.Set("tied_embeddings", true);
+  if (c.n_experts > 0)
+    json.Set("moe", Json::Object()
+                        .Set("num_experts_per_tok", c.experts_per_token)
+                        .Set("num_experts", c.n_experts));
+  return json;
+}
+
+void AddGgufConfig(GgufWriter& writer, const ModelConfig& c) {
+  const auto u32 = [](int value) { return static_cast<uint32_t>(value); };
+  writer.AddString("general.architecture", "llama");
+  writer.AddString("general.name", "tiny");
+  writer.AddU32("llama.block_count", u32(c.n_layers));
+  writer.AddU32("llama.context_length", u32(c.max_context));
+  writer.AddU32("llama.embedding_length", u32(c.dim));
+  writer.AddU32("llama.feed_forward_length", u32(c.ffn_dim));
+  writer.AddU32("llama.attention.head_count", u32(c.n_heads));
+  writer.AddU32("llama.attention.head_count_kv", u32(c.n_kv_heads));
+  writer.AddF32("llama.attention.layer_norm_rms_epsilon", c.norm_eps);
+  writer.AddU32("llama.rope.dimension_count", u32(c.head_dim));
+  if (c.head_dim * c.n_heads != c.dim) {
+    writer.AddU32("llama.attention.key_length", u32(c.head_dim));
+    writer.AddU32("llama.attention.value_length", u32(c.head_dim));
+  }
+  writer.AddF32("llama.rope.freq_base", c.rope_theta);
+  writer.AddU32("llama.vocab_size", u32(c.vocab_size));
+  if (c.sliding_window > 0) writer.AddU32("llama.attention.sliding_window", u32(c.sliding_window));
+  if (c.n_experts > 0) {
+    writer.AddU32("llama.expert_count", u32(c.n_experts));
+    writer.AddU32("llama.expert_used_count", u32(c.experts_per_token));
+  }
+}
+
+void AddVocabulary(GgufWriter& writer, int vocab_size) {
+  const std::vector<std::string> pieces = StandInPieces(vocab_size);
+  std::vector<float> scores(pieces.size(), 0.0f);
+  std::vector<int32_t> types(pieces.size(), 1);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (i == 0) types[i] = 2;
+    if (i == 1 || i == 2) types[i] = 3;
+    if (i >= 3 && i < 259) types[i] = 6;
+    if (i >= 259) scores[i] = -static_cast<float>(i - 259);
+  }
+  writer.AddString("tokenizer.ggml.model", "llama");
+  writer.AddStrings("tokenizer.ggml.tokens", pieces);
+  writer.AddF32s("tokenizer.ggml.scores", scores);
+  writer.AddI32s("tokenizer.ggml.token_type", types);
+  writer.AddU32("tokenizer.ggml.bos_token_id", 1);
+  writer.AddU32("tokenizer.ggml.eos_token_id", 2);
+  writer.AddU32("tokenizer.ggml.unknown_token_id", 0);
+  writer.AddBool("tokenizer.ggml.add_bos_token", true);
+  writer.AddBool("tokenizer.ggml.add_eos_token", false);
+}
+
+DType GgufType(const GgufOptions& options, TensorRole role, const std::string& name) {
+  for (const auto& [exception, dtype] : options.types)
+    if (exception == name) return dtype;
+  if (IsVector(role)) return DType::kF32;
+  return role == TensorRole::kRouter ? options.router : options.dtype;
+}
+
+// All experts of one layer and role as one tensor [E, rows, cols].
+void AddMergedExperts(GgufWriter& writer, const TinyModel& model, const TinyTensor& first,
+                      const GgufOptions& options) {
+  const std::string name = MergedExpertsName(first.role, first.layer);
+  std::vector<float> values;
+  for (int e = 0; e < model.config.n_experts; ++e) {
+    const TinyTensor& tensor = model.Get(first.role, first.layer, e);
+    values.insert(values.end(), tensor.values.begin(), tensor.values.end());
+  }
+  const DType dtype = GgufType(options, first.role, name);
+  writer.AddTensor(name, dtype, {model.config.n_experts, first.rows, first.cols},
+                   EncodeRows(dtype, values, model.config.n_experts * first.rows, first.cols));
+}
+
+}  // namespace
+
+void WriteHuggingFace(const TinyModel& model, const std::string& dir, DType dtype, int n_shards) {
+  std::filesystem::create_directories(dir);
+  WriteText(dir + "/config.json", HuggingFaceConfig(model.config).Dump(1));
+  const std::vector<NamedBytes> tensors = Encode(model, NamingScheme::kHuggingFace, dtype);
+  if (n_shards == 1) return WriteSafetensors(dir + "/model.safetensors", dtype, tensors);
+  // Dealt out in turn, so that one layer's tensors lie in several shards.
+  std::vector<std::vector<NamedBytes>> shards(static_cast<size_t>(n_shards));
+  Json weight_map = Json::Object();
+  const auto file_of = [n_shards](size_t shard) {
+    return fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, n_shards);
+  };
+  uint64_t total = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const size_t shard = i % shards.size();
+    weight_map.Set(tensors[i].name, file_of(shard));
+    total += tensors[i].bytes.size();
+    shards[shard].push_back(tensors[i]);
+  }
+  for (size_t s = 0; s < shards.size(); ++s)
+    WriteSafetensors(dir + "/" + file_of(s), dtype, shards[s]);
+  Json index = Json::Object();
+  index.Set("metadata", Json::Object().Set("total_size", total));
+  index.Set("weight_map", weight_map);
+  WriteText(dir + "/model.safetensors.index.json", index.Dump(1));
+}
+
+void WriteMistral(const TinyModel& model, const std::string& dir, DType dtype) {
+  std::filesystem::create_directories(dir);
+  WriteText(dir + "/params.json", MistralParams(model.config).Dump(1));
+  WriteSafetensors(dir + "/consolidated.safetensors", dtype,
+                   Encode(model, NamingScheme::kMistral, dtype));
+}
+
+void WriteGguf(const TinyModel& model, const std::string& path, const GgufOptions& options) {
+  GgufWriter writer;
+  AddGgufConfig(writer, model.config);
+  if (options.vocabulary && model.config.vocab_size >= 259)
+    AddVocabulary(writer, model.config.vocab_size);
+  for (const TinyTensor& tensor : model.tensors) {
+    if (IsExpert(tensor.role) && tensor.expert >= 0 && options.experts == ExpertLayout::kMerged) {
+      if (tensor.expert == 0) AddMergedExperts(writer, model, tensor, options);
+      continue;
+    }
+    const std::string name =
+        TensorName(NamingScheme::kGguf, tensor.role, tensor.layer, tensor.expert);
+    const DType dtype = GgufType(options, tensor.role, name);
+    const std::vector<float> values =
+        IsRotated(tensor.role) ? InterleaveRows(tensor, model.config.head_dim) : tensor.values;
+    writer.AddTensor(name, dtype, ShapeOf(tensor),
+                     EncodeRows(dtype, values, tensor.rows, tensor.cols));
+  }
+  writer.Write(path);
+}
+
+std::vector<std::string> StandInPieces(int vocab_size) {
+  const std::string space = "\xE2\x96\x81";
+  std::vector<std::string> pieces = {"<unk>", "<s>", "</s>"};
+  for (int byte = 0; byte < 256; ++byte) pieces.push_back(fmt::format("<0x{:02X}>", byte));
+  pieces.push_back(space);
+  for (const char* merge : {"th", "he", "in", "er", "an", "on", "the", "ing", "and"})
+    pieces.emplace_back(merge);
+  for (const char* word : {"t", "a", "th", "the", "an", "and", "in"})
+    pieces.push_back(space + word);
+  for (char letter = 'a'; letter <= 'z'; ++letter) pieces.emplace_back(1, letter);
+  for (char letter = 'A'; letter <= 'Z'; ++letter) pieces.emplace_back(1, letter);
+  for (const char mark : {'.', ',', '!', '?', '[', ']', '/'}) pieces.emplace_back(1, mark);
+  for (char digit = '0'; digit <= '9'; ++digit) pieces.emplace_back(1, digit);
+  const auto n = static_cast<size_t>(vocab_size);
+  while (pieces.size() < n) pieces.push_back(fmt::format("tok{}", pieces.size()));
+  pieces.resize(n);
+  return pieces;
+}
+
+}  // namespace mixtral::testing

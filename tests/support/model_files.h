@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a TinyModel as a checkpoint of every kind that the engine opens. For tests only: the
+// writers trust their input.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/tiny_model.h"
+#include "tensor/dtype.h"
+
+namespace mixtral::testing {
+
+/// config.json and model.safetensors, or n_shards files with an index. dtype F32, F16 or BF16.
+void WriteHuggingFace(const TinyModel& model, const std::string& dir, DType dtype,
+                      int n_shards = 1);
+
+/// params.json and consolidated.safetensors, q and k rows interleaved. dtype F32, F16 or BF16.
+void WriteMistral(const TinyModel& model, const std::string& dir, DType dtype);
+
+enum class ExpertLayout : uint8_t { kMerged, kSplit };  // split: blk.N.ffn_gate.E.weight
+
+struct GgufOptions {
+  DType dtype = DType::kF32;  // of all matrices but the router, which is F32 like the norms
+  DType router = DType::kF32;
+  ExpertLayout experts = ExpertLayout::kMerged;
+  bool vocabulary = true;  // a stand-in one; left out when vocab_size is below 259
+  std::vector<std::pair<std::string, DType>> types = {};  // exceptions by tensor name
+};
+
+/// One GGUF v3 file, q and k rows interleaved.
+void WriteGguf(const TinyModel& model, const std::string& path, const GgufOptions& options = {});
+
+/// The stand-in vocabulary: specials, 256 byte pieces, "\u2581", letters, a few merges, then
+/// "tokN".
+std::vector<std::string> StandInPieces(int vocab_size);
+
+}  // namespace mixtral::testing
