@@ -41,13 +41,16 @@ template <class... Args>
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Runs fn; an Error that leaves it comes out with the same code and "message, in CONTEXT".
+/// Runs fn; an Error that leaves it comes out with the same code and "message, in CONTEXT". A
+/// message that already ends so stays as it is.
 template <class Fn>
 decltype(auto) WithContext(std::string_view context, Fn&& fn) {
   try {
     return std::forward<Fn>(fn)();
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}, in {}", error.what(), context));
+    const std::string suffix = fmt::format(", in {}", context);
+    if (std::string_view(error.what()).ends_with(suffix)) throw;
+    throw Error(error.code(), error.what() + suffix);
   }
 }
 

@@ -16,8 +16,9 @@
 
 namespace mixtral {
 
-/// An immutable-by-reader JSON value with value semantics (a deep copy when copied). Throws
-/// Error{kCorrupt} on a wrong type or a missing key, naming the path from the document's root.
+/// A JSON value with value semantics. Copies and members share one document until one of them is
+/// built on, so reading a member costs no deep copy. Throws Error{kCorrupt} on a wrong type or a
+/// missing key, naming the path from the document's root and the document.
 class Json {
  public:
   /// Parses text. `where` names the document in errors, e.g. a file name. Depth is limited to 64,
@@ -74,8 +75,10 @@ class Json {
 
  private:
   struct Impl;
-  explicit Json(std::unique_ptr<Impl> impl, std::string path);
-  std::unique_ptr<Impl> impl_;
+  Json(std::unique_ptr<Impl> impl, std::string path);
+  [[noreturn]] void Fail(std::string_view expected) const;  // "$.a: expected X, found Y, in WHERE"
+  Impl& Own();                                              // the value alone, ready to be changed
+  std::unique_ptr<Impl> impl_;                              // null: the JSON value null
   std::string path_ = "$";
 };
 

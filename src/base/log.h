@@ -16,7 +16,7 @@ enum class LogLevel { kError, kWarn, kInfo, kDebug };
 void SetLogLevel(LogLevel level);  // default kWarn: info and debug are off
 LogLevel GetLogLevel();
 /// Replaces the sink; nullptr puts the default (standard error) back. Called from any thread, one
-/// line a call.
+/// line a call and one call at a time; a sink must not log.
 void SetLogSink(std::function<void(LogLevel, std::string_view line)> sink);
 void LogLine(LogLevel level, std::string_view line);
 

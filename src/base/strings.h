@@ -19,8 +19,8 @@ size_t CompleteUtf8Prefix(std::string_view text);
 
 std::vector<std::string_view> Split(std::string_view text, char separator);
 std::string Join(std::span<const std::string> parts, std::string_view separator);
-std::string HumanBytes(uint64_t bytes);  // "93.41 GB" (powers of 1000)
-std::string HumanCount(uint64_t count);  // "46.70 B", "15.3 M"
+std::string HumanBytes(uint64_t bytes);  // "93.41 GB", "512 B" (powers of 1000)
+std::string HumanCount(uint64_t count);  // "46.70 B", "15.34 M"
 /// text made safe to print in one line: control characters and invalid bytes as \xNN, cut to
 /// max_length with "...".
 std::string Printable(std::string_view text, size_t max_length = 80);

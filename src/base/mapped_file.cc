@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files through the system calls themselves, so that every error carries its path and the system's
+// own reason. Hints are best effort: a file system that ignores them only costs speed.
+#include "base/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "base/strings.h"
+
+namespace mixtral {
+namespace {
+
+[[noreturn]] void ThrowErrno(std::string_view what, const std::string& path, int error) {
+  const bool missing = error == ENOENT || error == ENOTDIR;
+  Throw(missing ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}, found: {}", path, what,
+        std::generic_category().message(error));
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+void Advise(std::span<const std::byte> bytes, size_t offset, size_t length, int advice) {
+  if (offset >= bytes.size()) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t begin = offset / page * page;
+  const size_t end = offset + std::min(length, bytes.size() - offset);
+  madvise(const_cast<std::byte*>(bytes.data()) + begin, end - begin, advice);
+}
+
+// A file that removes its own name again unless it was renamed into place.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::string name)
+      : name_(std::move(name)),
+        file_(open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
+    if (file_.get() < 0) ThrowErrno("expected to create it", name_, errno);
+  }
+  ~TemporaryFile() {
+    if (!renamed_) unlink(name_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void Write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = write(file_.get(), bytes.data(), std::min<size_t>(bytes.size(), 1 << 30));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) ThrowErrno("expected to write it", name_, errno);
+      bytes = bytes.subspan(static_cast<size_t>(n));
+    }
+    if (fsync(file_.get()) != 0) ThrowErrno("expected to flush it to disk", name_, errno);
+  }
+  void RenameTo(const std::string& path) {
+    if (rename(name_.c_str(), path.c_str()) != 0) {
+      ThrowErrno("expected to rename the finished file to it", path, errno);
+    }
+    renamed_ = true;
+  }
+
+ private:
+  std::string name_;
+  FileDescriptor file_;
+  bool renamed_ = false;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  // O_NONBLOCK: opening a named pipe must not wait for a writer; a regular file ignores it.
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (file.get() < 0 || fstat(file.get(), &status) != 0) {
+    ThrowErrno("expected a readable file", path, errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    Throw(ErrorCode::kIo, "{}: expected a regular file, found {}", path,
+          S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket");
+  }
+  if (status.st_size == 0) return;
+  const auto size = static_cast<size_t>(status.st_size);
+  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) {
+    ThrowErrno(fmt::format("expected to map {}", HumanBytes(size)), path, errno);
+  }
+  data_ = static_cast<const std::byte*>(data);
+  size_ = size;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void MappedFile::WillNeed(size_t offset, size_t length) const {
+  Advise(bytes(), offset, length, MADV_WILLNEED);
+}
+
+void MappedFile::DontNeed(size_t offset, size_t length) const {
+  Advise(bytes(), offset, length, MADV_DONTNEED);
+}
+
+std::string ReadTextFile(const std::string& path, size_t max_bytes) {
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) ThrowErrno("expected a readable file", path, errno);
+  // The size is not asked for: pipes have none, and a file can grow while it is read.
+  std::string text;
+  size_t used = 0;
+  while (true) {
+    if (used == text.size()) text.resize(std::max<size_t>(size_t{16} << 10, 2 * used));
+    const ssize_t n = read(file.get(), text.data() + used, text.size() - used);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) ThrowErrno("expected a readable file", path, errno);
+    if (n == 0) break;
+    used += static_cast<size_t>(n);
+    if (used > max_bytes) {
+      Throw(ErrorCode::kInvalidArgument, "{}: expected at most {}, found more", path,
+            HumanBytes(max_bytes));
+    }
+  }
+  text.resize(used);
+  return text;
+}
+
+void WriteFileAtomically(const std::string& path, std::span<const std::byte> bytes) {
+  // A link keeps pointing where it did: its target is replaced.
+  std::error_code ignored;
+  const std::filesystem::path resolved = std::filesystem::canonical(path, ignored);
+  const std::string target = ignored ? path : resolved.string();
+  struct stat status {};
+  if (stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    // Renaming over /dev/null or a terminal would replace the device.
+    Throw(ErrorCode::kIo, "{}: expected a regular file or none, found {}", path,
+          S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket");
+  }
+  static std::atomic<int> counter{0};
+  TemporaryFile file(fmt::format("{}.{}.{}.tmp", target, getpid(), counter.fetch_add(1)));
+  file.Write(bytes);
+  file.RenameTo(target);
+  // The new name is durable once its folder is; not every file system can flush a folder.
+  const std::string folder = std::filesystem::path(target).parent_path().string();
+  const FileDescriptor parent(
+      open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.get() >= 0) fsync(parent.get());
+}
+
+}  // namespace mixtral

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of mapping, reading and atomic writing of files.
+#include "base/mapped_file.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace mixtral {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = (fs::temp_directory_path() / "mixtral-base-XXXXXX").string();
+    ASSERT_NE(mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string Write(const std::string& name, std::string_view text) const {
+    std::ofstream(Path(name), std::ios::binary) << text;
+    return Path(name);
+  }
+  size_t FilesInFolder() const {
+    return std::distance(fs::directory_iterator(folder_), fs::directory_iterator());
+  }
+  std::string folder_;
+};
+
+template <class Fn>
+void ExpectError(ErrorCode code, const std::string& part, Fn&& fn) {
+  try {
+    fn();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+std::string Text(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+std::span<const std::byte> Bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+TEST_F(FileTest, MapsTheWholeFile) {
+  const MappedFile file(Write("a", std::string("x\0y", 3)));
+  EXPECT_EQ(Text(file), std::string("x\0y", 3));
+  EXPECT_EQ(file.path(), Path("a"));
+}
+
+TEST_F(FileTest, EmptyFileIsAnEmptySpan) {
+  const MappedFile file(Write("a", ""));
+  EXPECT_TRUE(file.bytes().empty());
+  file.WillNeed(0, 10);
+}
+
+TEST_F(FileTest, MappingSaysWhyItFailed) {
+  ExpectError(ErrorCode::kNotFound, Path("no"), [&] { MappedFile file(Path("no")); });
+  ExpectError(ErrorCode::kIo, "a directory", [&] { MappedFile file{std::string(folder_)}; });
+  Write("a", "x");
+  ExpectError(ErrorCode::kNotFound, "a/b", [&] { MappedFile file(Path("a/b")); });
+  ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
+  ExpectError(ErrorCode::kIo, "pipe", [&] { MappedFile file(Path("pipe")); });  // must not wait
+}
+
+TEST_F(FileTest, MoveKeepsTheMapping) {
+  MappedFile a(Write("a", "first"));
+  MappedFile b(Write("b", "second"));
+  MappedFile c(std::move(a));
+  EXPECT_EQ(Text(c), "first");
+  EXPECT_TRUE(a.bytes().empty());  // NOLINT(bugprone-use-after-move): what is left is defined
+  c = std::move(b);
+  EXPECT_EQ(Text(c), "second");
+}
+
+TEST_F(FileTest, HintsTakeAnyRange) {
+  const MappedFile file(Write("a", std::string(10'000, 'x')));
+  file.WillNeed(5000, 100);
+  file.WillNeed(9999, SIZE_MAX);
+  file.DontNeed(SIZE_MAX, SIZE_MAX);
+  file.DontNeed(1, SIZE_MAX);
+  EXPECT_EQ(Text(file), std::string(10'000, 'x'));  // read again from the file
+}
+
+TEST_F(FileTest, ReadsTextOfAnySizeUpToTheLimit) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{16} << 10, size_t{100'001}}) {
+    const std::string text(size, 'q');
+    EXPECT_EQ(ReadTextFile(Write("a", text)), text);
+    EXPECT_EQ(ReadTextFile(Path("a"), size), text);
+  }
+  ExpectError(ErrorCode::kInvalidArgument, "at most 10 B",
+              [&] { ReadTextFile(Write("a", "12345678901"), 10); });
+  ExpectError(ErrorCode::kInvalidArgument, "/dev/zero", [] { ReadTextFile("/dev/zero", 1 << 20); });
+}
+
+TEST_F(FileTest, ReadingSaysWhyItFailed) {
+  ExpectError(ErrorCode::kNotFound, Path("no"), [&] { ReadTextFile(Path("no")); });
+  ExpectError(ErrorCode::kIo, "directory", [&] { ReadTextFile(folder_); });
+}
+
+TEST_F(FileTest, WritesAndReplacesLeavingNothingElse) {
+  WriteFileAtomically(Path("a"), Bytes("one"));
+  EXPECT_EQ(ReadTextFile(Path("a")), "one");
+  const MappedFile old(Path("a"));
+  WriteFileAtomically(Path("a"), Bytes("another"));
+  EXPECT_EQ(ReadTextFile(Path("a")), "another");
+  EXPECT_EQ(Text(old), "one");  // a reader keeps the file it opened
+  WriteFileAtomically(Path("empty"), {});
+  EXPECT_EQ(ReadTextFile(Path("empty")), "");
+  EXPECT_EQ(FilesInFolder(), 2u);
+}
+
+TEST_F(FileTest, WritesThroughALinkToItsTarget) {
+  Write("target", "old");
+  fs::create_symlink("target", Path("link"));
+  WriteFileAtomically(Path("link"), Bytes("new"));
+  EXPECT_TRUE(fs::is_symlink(Path("link")));
+  EXPECT_EQ(ReadTextFile(Path("target")), "new");
+}
+
+TEST_F(FileTest, FailedWritesLeaveNothingBehind) {
+  ExpectError(ErrorCode::kNotFound, "no/a", [&] { WriteFileAtomically(Path("no/a"), Bytes("x")); });
+  fs::create_directory(Path("folder"));
+  ExpectError(ErrorCode::kIo, "a directory",
+              [&] { WriteFileAtomically(Path("folder"), Bytes("x")); });
+  ExpectError(ErrorCode::kIo, "device", [] { WriteFileAtomically("/dev/null", Bytes("x")); });
+  EXPECT_EQ(FilesInFolder(), 1u);
+}
+
+}  // namespace
+}  // namespace mixtral
