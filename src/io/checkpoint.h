@@ -45,6 +45,8 @@ class Checkpoint {
   /// config.json, params.json, or the GGUF metadata as one flat object (arrays of more than 64
   /// items left out).
   virtual const Json& config() const = 0;
+  /// The file that config() came from, for messages.
+  virtual std::string config_path() const { return path(); }
   virtual std::optional<Json> generation_config() const = 0;
   virtual std::optional<std::string> sentencepiece_model()
       const = 0;  // bytes of tokenizer.model beside the weights

@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,8 +22,9 @@ struct SafetensorsFile {
 };
 
 /// Views into bytes, which must outlive the result. Throws Error{kCorrupt, kUnsupported} naming the
-/// tensor.
-SafetensorsFile ParseSafetensors(std::span<const std::byte> bytes);
+/// tensor as "WHERE:TENSOR"; where is a file's path.
+SafetensorsFile ParseSafetensors(std::span<const std::byte> bytes,
+                                 std::string_view where = "safetensors");
 
 /// Writes a safetensors file to a temporary name and renames it at Finish. Declare all tensors,
 /// then append their data in the same order in pieces of any size. A writer that is destroyed

@@ -29,8 +29,8 @@ struct ModelConfig {
   float norm_eps = 0;
   bool tied_embeddings = false;
 
-  /// Throws Error{kCorrupt or kUnsupported}: "num_experts_per_tok: expected 1..4
-  /// (num_local_experts), found 5".
+  /// Throws Error{kCorrupt}: "experts_per_token: expected 1..4
+  /// (n_experts), found 5". The readers below check the same with the names of their own format.
   void Validate() const;
 
   // Exact parameter counts (PAPER 1.6).
