@@ -65,7 +65,7 @@ struct QuantizeRowsArgs {
 struct PackTileArgs {
   const void* weights;  // first of n_rows file rows, row_bytes apart; any alignment
   size_t row_bytes;
-  int n_rows;  // 1..kTileRows; missing rows are packed as zeros
+  int n_rows;  // 1..kTileRows; what stands in the tile for missing rows is the kernel's affair
   int cols;
   void* tile;  // tile_bytes(cols) bytes, 64-byte aligned
 };

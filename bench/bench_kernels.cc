@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Speed of every matrix slot of every ISA that this host runs, at the shapes of Mixtral 8x7B, on
+// one thread; and the two ceilings of the machine (int8 arithmetic out of registers, reading
+// memory). docs/kernels.md quotes it. Names: gemm/TYPE/ISA/MATRIX/TOKENS, gemv/TYPE/ISA/MATRIX,
+// pack/TYPE/ISA/MATRIX; "exact" stands before a type in Compute::kExact.
+#include <benchmark/benchmark.h>
+#include <immintrin.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "tensor/block_q4_0.h"
+#include "tensor/block_q4_k.h"
+#include "tensor/block_q6_k.h"
+#include "tensor/block_q8_0.h"
+
+#include "kernels/avx2/target_begin.h"
+namespace mixtral::bench {
+namespace {
+
+constexpr int kStepsPerPass = 6;
+
+/// The fewest instructions that multiply int8 exactly whatever the values are: 2 * 32 operations
+/// per step. In assembly, because compilers find that nothing changes from step to step.
+void MultiplyAddSteps(int64_t n_passes) {
+  for (int64_t i = 0; i < n_passes; ++i) {
+    __asm__ volatile(
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm6\n vpmaddwd %%ymm6, %%ymm14, %%ymm6\n"
+        "vpaddd %%ymm6, %%ymm0, %%ymm0\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm7\n vpmaddwd %%ymm7, %%ymm14, %%ymm7\n"
+        "vpaddd %%ymm7, %%ymm1, %%ymm1\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm8\n vpmaddwd %%ymm8, %%ymm14, %%ymm8\n"
+        "vpaddd %%ymm8, %%ymm2, %%ymm2\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm9\n vpmaddwd %%ymm9, %%ymm14, %%ymm9\n"
+        "vpaddd %%ymm9, %%ymm3, %%ymm3\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm10\n vpmaddwd %%ymm10, %%ymm14, %%ymm10\n"
+        "vpaddd %%ymm10, %%ymm4, %%ymm4\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm11\n vpmaddwd %%ymm11, %%ymm14, %%ymm11\n"
+        "vpaddd %%ymm11, %%ymm5, %%ymm5\n"
+        :
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11");
+  }
+}
+
+/// The same without vpmaddwd, adding in int16: what four-bit weights allow for 32 columns.
+void MultiplyAddSteps16(int64_t n_passes) {
+  for (int64_t i = 0; i < n_passes; ++i) {
+    __asm__ volatile(
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm0, %%ymm0\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm1, %%ymm1\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm2, %%ymm2\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm3, %%ymm3\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm4, %%ymm4\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm5, %%ymm5\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm6, %%ymm6\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm7, %%ymm7\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm8, %%ymm8\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm9, %%ymm9\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm10, %%ymm10\n"
+        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm11, %%ymm11\n"
+        :
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm14", "xmm15");
+  }
+}
+
+/// f32: 2 * 8 operations per step.
+void FusedSteps(int64_t n_passes) {
+  for (int64_t i = 0; i < n_passes; ++i) {
+    __asm__ volatile(
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm0\n vfmadd231ps %%ymm12, %%ymm13, %%ymm1\n"
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm2\n vfmadd231ps %%ymm12, %%ymm13, %%ymm3\n"
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm4\n vfmadd231ps %%ymm12, %%ymm13, %%ymm5\n"
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm6\n vfmadd231ps %%ymm12, %%ymm13, %%ymm7\n"
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm8\n vfmadd231ps %%ymm12, %%ymm13, %%ymm9\n"
+        "vfmadd231ps %%ymm12, %%ymm13, %%ymm10\n vfmadd231ps %%ymm12, %%ymm13, %%ymm11\n"
+        :
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11");
+  }
+}
+
+int64_t ReadBytes(const std::byte* p, size_t n) {
+  __m256i sums[4] = {};
+  for (size_t i = 0; i + 128 <= n; i += 128) {
+    for (int j = 0; j < 4; ++j)
+      sums[j] = _mm256_xor_si256(
+          sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i + j * 32)));
+  }
+  for (int j = 1; j < 4; ++j) sums[0] = _mm256_xor_si256(sums[0], sums[j]);
+  return _mm256_extract_epi64(sums[0], 0);
+}
+
+}  // namespace
+}  // namespace mixtral::bench
+#include "kernels/avx2/target_end.h"
+
+namespace mixtral::bench {
+namespace {
+
+using kernels::Compute;
+using kernels::Isa;
+using kernels::MatrixSlots;
+
+constexpr size_t kWorkingSet = size_t{256} << 20;  // bytes of weights, above any L3 we know
+
+struct Shape {
+  const char* name;
+  int rows, cols;
+};
+constexpr Shape kShapes[] = {{"gate", 14336, 4096}, {"down", 4096, 14336}};
+
+/// Random bytes, with every f16 of a block a number between 2^-7 and 2^-5.
+std::vector<std::byte> RandomWeights(DType dtype, int64_t n_blocks) {
+  const auto block_bytes = static_cast<size_t>(Info(dtype).block_bytes);
+  std::vector<std::byte> weights(static_cast<size_t>(n_blocks) * block_bytes);
+  std::mt19937_64 random(7);
+  for (size_t i = 0; i + 8 <= weights.size(); i += 8) {
+    const uint64_t bits = random();
+    std::memcpy(&weights[i], &bits, 8);
+  }
+  for (size_t i = 0; i < weights.size(); i += block_bytes) {
+    const auto scale = F32ToF16(0x1p-7f * (1 + static_cast<float>(random() % 3000) / 1000));
+    const size_t at = dtype == DType::kQ6_K ? offsetof(BlockQ6K, d) : 0;
+    if (dtype == DType::kF32) {
+      const float value = F16ToF32(scale);
+      std::memcpy(&weights[i], &value, 4);
+    } else {
+      std::memcpy(&weights[i + at], &scale, 2);
+      if (dtype == DType::kQ4_K) std::memcpy(&weights[i + 2], &scale, 2);
+    }
+  }
+  return weights;
+}
+
+struct AlignedBytes {
+  explicit AlignedBytes(size_t n) : storage(n + 64) {}
+  std::byte* data() {
+    return storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
+  }
+  std::vector<std::byte> storage;
+};
+
+/// n rows of activations in the form of the slots.
+AlignedBytes Activations(const MatrixSlots& slots, int cols, int n) {
+  AlignedBytes acts(kernels::LayoutOf(slots.act_form, cols).row_bytes * static_cast<size_t>(n));
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(cols) * static_cast<size_t>(n));
+  for (float& value : x) value = normal(random);
+  slots.quantize_rows.fn({x.data(), cols, acts.data(), n, cols});
+  return acts;
+}
+
+struct Case {
+  DType dtype;
+  Compute compute;
+  Isa isa;
+  Shape shape;
+};
+
+/// Scalar kernels are a hundred times slower; a sixteenth of the rows tells as much.
+int RowsOf(const Case& c) { return c.isa == Isa::kScalar ? c.shape.rows / 16 : c.shape.rows; }
+
+void Gemm(benchmark::State& state, const Case& c, int n_tokens) {
+  const kernels::KernelTable table = kernels::BuildTable(c.isa);
+  const MatrixSlots& slots = table.Matrix(c.compute, c.dtype);
+  const int rows = RowsOf(c), cols = c.shape.cols;
+  const size_t row_bytes = RowBytes(c.dtype, cols);
+  const auto weights = RandomWeights(c.dtype, int64_t{rows} * cols / Info(c.dtype).block_elements);
+  AlignedBytes tile(slots.tile_bytes(cols)), acts = Activations(slots, cols, n_tokens);
+  std::vector<float> out(static_cast<size_t>(rows) * static_cast<size_t>(n_tokens));
+  for (auto _ : state) {
+    for (int r = 0; r < rows; r += 16) {
+      const std::byte* w = weights.data() + static_cast<size_t>(r) * row_bytes;
+      slots.pack_tile.fn({w, row_bytes, 16, cols, tile.data()});
+      slots.gemm_tile.fn({tile.data(), 16, cols, acts.data(),
+                          kernels::LayoutOf(slots.act_form, cols).row_bytes, nullptr, n_tokens,
+                          out.data() + r, rows});
+    }
+    benchmark::ClobberMemory();
+  }
+  state.counters["Gop/s"] = benchmark::Counter(2e-9 * rows * cols * n_tokens,
+                                               benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void Pack(benchmark::State& state, const Case& c) {
+  const kernels::KernelTable table = kernels::BuildTable(c.isa);
+  const MatrixSlots& slots = table.Matrix(c.compute, c.dtype);
+  const int rows = RowsOf(c), cols = c.shape.cols;
+  const size_t row_bytes = RowBytes(c.dtype, cols);
+  const auto weights = RandomWeights(c.dtype, int64_t{rows} * cols / Info(c.dtype).block_elements);
+  AlignedBytes tile(slots.tile_bytes(cols));
+  for (auto _ : state) {
+    for (int r = 0; r < rows; r += 16) {
+      const std::byte* w = weights.data() + static_cast<size_t>(r) * row_bytes;
+      slots.pack_tile.fn({w, row_bytes, 16, cols, tile.data()});
+    }
+    benchmark::ClobberMemory();
+  }
+  state.counters["GB/s"] = benchmark::Counter(1e-9 * static_cast<double>(row_bytes) * rows,
+                                              benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void Gemv(benchmark::State& state, const Case& c) {
+  const kernels::KernelTable table = kernels::BuildTable(c.isa);
+  const MatrixSlots& slots = table.Matrix(c.compute, c.dtype);
+  const int cols = c.shape.cols;
+  const size_t row_bytes = RowBytes(c.dtype, cols);
+  const size_t working_set = c.isa == Isa::kScalar ? kWorkingSet / 16 : kWorkingSet;
+  const int rows = static_cast<int>(working_set / row_bytes) / 16 * 16;
+  const auto weights = RandomWeights(c.dtype, int64_t{rows} * cols / Info(c.dtype).block_elements);
+  AlignedBytes acts = Activations(slots, cols, 1);
+  std::vector<float> out(static_cast<size_t>(rows));
+  for (auto _ : state) {
+    for (int r = 0; r < rows; r += 16)
+      slots.gemv_rows.fn({weights.data() + static_cast<size_t>(r) * row_bytes, row_bytes, 16, cols,
+                          acts.data(), out.data() + r});
+    benchmark::ClobberMemory();
+  }
+  state.counters["GB/s"] = benchmark::Counter(1e-9 * static_cast<double>(row_bytes) * rows,
+                                              benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void RegisterCase(const Case& c) {
+  const std::string name = std::string(c.compute == Compute::kExact ? "exact_" : "") +
+                           std::string(Name(c.dtype)) + "/" + std::string(kernels::IsaName(c.isa)) +
+                           "/" + c.shape.name;
+  const auto unit = benchmark::kMillisecond;
+  for (const int n_tokens : {1, 8, 64, 128}) {
+    if (c.isa == Isa::kScalar && n_tokens > 8) continue;
+    const std::string full = "gemm/" + name + "/" + std::to_string(n_tokens);
+    benchmark::RegisterBenchmark(full.c_str(), Gemm, c, n_tokens)->Unit(unit);
+  }
+  benchmark::RegisterBenchmark(("pack/" + name).c_str(), Pack, c)->Unit(unit);
+  benchmark::RegisterBenchmark(("gemv/" + name).c_str(), Gemv, c)->Unit(unit);
+}
+
+void RegisterCeilings() {
+  constexpr int64_t kPasses = 1000;
+  const auto arithmetic = [](benchmark::State& state, void (*steps)(int64_t), int ops_per_pass) {
+    for (auto _ : state) steps(kPasses);
+    state.counters["Gop/s"] = benchmark::Counter(1e-9 * kPasses * ops_per_pass,
+                                                 benchmark::Counter::kIsIterationInvariantRate);
+  };
+  constexpr int kInt8Ops = kStepsPerPass * 64, kFloatOps = 2 * kStepsPerPass * 16;
+  benchmark::RegisterBenchmark("ceiling/int8_maddubs_madd_add", arithmetic, &MultiplyAddSteps,
+                               kInt8Ops);
+  benchmark::RegisterBenchmark("ceiling/int8_maddubs_add16", arithmetic, &MultiplyAddSteps16,
+                               2 * kInt8Ops);
+  benchmark::RegisterBenchmark("ceiling/f32_fma", arithmetic, &FusedSteps, kFloatOps);
+  const auto memory = [](benchmark::State& state) {
+    const std::vector<std::byte> bytes(kWorkingSet, std::byte{1});
+    for (auto _ : state) benchmark::DoNotOptimize(ReadBytes(bytes.data(), bytes.size()));
+    state.counters["GB/s"] = benchmark::Counter(1e-9 * static_cast<double>(bytes.size()),
+                                                benchmark::Counter::kIsIterationInvariantRate);
+  };
+  benchmark::RegisterBenchmark("ceiling/read_memory", memory)->Unit(benchmark::kMillisecond);
+}
+
+}  // namespace
+}  // namespace mixtral::bench
+
+int main(int argc, char** argv) {
+  namespace k = mixtral::kernels;
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  if (k::HostIsa() >= k::Isa::kAvx2) mixtral::bench::RegisterCeilings();
+  for (const k::Isa isa : {k::Isa::kScalar, k::Isa::kAvx2}) {
+    if (isa > k::HostIsa()) continue;
+    for (int i = 0; i < mixtral::kNumMatrixDTypes; ++i) {
+      for (const mixtral::bench::Shape& shape : mixtral::bench::kShapes) {
+        const auto dtype = static_cast<mixtral::DType>(i);
+        mixtral::bench::RegisterCase({dtype, k::Compute::kFast, isa, shape});
+        if (dtype == mixtral::DType::kQ4_K)
+          mixtral::bench::RegisterCase({dtype, k::Compute::kExact, isa, shape});
+      }
+    }
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Overwrites the slots that have an AVX2 kernel.
+#include "kernels/avx2/install.h"
+
+namespace mixtral::kernels::avx2 {
+
+void Install(KernelTable& table) {
+  InstallFloatMatmul(table);
+  InstallQ8_0(table);
+  InstallQ4_0(table);
+  InstallQ4K(table);
+  InstallQ6K(table);
+  InstallAttend(table);
+  InstallRows(table);
+}
+
+}  // namespace mixtral::kernels::avx2

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the conformance tests share: the ISAs of this host, random file rows, buffers that start at
+// an odd address and are full of NaN wherever nothing valid lies.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "tensor/block_q4_0.h"
+#include "tensor/block_q4_k.h"
+#include "tensor/block_q6_k.h"
+#include "tensor/block_q8_0.h"
+
+namespace mixtral::kernels::testing {
+
+inline std::vector<Isa> HostIsas() {
+  std::vector<Isa> isas = {Isa::kScalar};
+  if (HostIsa() >= Isa::kAvx2) isas.push_back(Isa::kAvx2);
+  return isas;
+}
+
+/// n bytes of 0xFF (every float in it a NaN), `misalignment` bytes behind a multiple of 64.
+class Bytes {
+ public:
+  explicit Bytes(size_t n, size_t misalignment = 0)
+      : storage_(n + 192, std::byte{0xFF}), misalignment_(misalignment), n_(n) {}
+  std::byte* data() {
+    const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+    return storage_.data() + (64 - address % 64) + misalignment_;
+  }
+  template <class T>
+  T* as() {
+    return reinterpret_cast<T*>(data());
+  }
+  /// Whether the 32 bytes behind the end still are 0xFF.
+  bool EndUntouched() {
+    for (size_t i = 0; i < 32; ++i) {
+      if (data()[n_ + i] != std::byte{0xFF}) return false;
+    }
+    return true;
+  }
+
+ private:
+  std::vector<std::byte> storage_;
+  size_t misalignment_, n_;
+};
+
+/// How the bits of quantised weights are chosen; the extremes show an overflow.
+enum class Fill { kRandom, kOnes, kHighBits };
+
+/// One row of n stored weights: random, or every quant and scale at an extreme. Each f16 is between
+/// 2^-7 and 2^-5 in magnitude.
+inline void FillRow(DType dtype, int n, Fill fill, std::mt19937& random, std::byte* row) {
+  const size_t bytes = RowBytes(dtype, n);
+  if (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16) {
+    std::normal_distribution<float> normal;
+    for (int i = 0; i < n; ++i) {
+      const float x = normal(random);
+      const uint16_t half = dtype == DType::kF16 ? F32ToF16(x) : F32ToBf16(x);
+      if (dtype == DType::kF32) std::memcpy(row + i * 4, &x, 4);
+      if (dtype != DType::kF32) std::memcpy(row + i * 2, &half, 2);
+    }
+    return;
+  }
+  for (size_t i = 0; i < bytes; ++i) {
+    const auto value = fill == Fill::kRandom ? random() & 255u : fill == Fill::kOnes ? 255u : 128u;
+    row[i] = static_cast<std::byte>(value);
+  }
+  const auto block_bytes = static_cast<size_t>(Info(dtype).block_bytes);
+  const size_t at = dtype == DType::kQ6_K ? offsetof(BlockQ6K, d) : 0;
+  for (size_t i = 0; i < bytes; i += block_bytes) {
+    std::uniform_real_distribution<float> uniform(0x1p-7f, 0x1p-5f);
+    const uint16_t d = F32ToF16(random() % 2 == 0 ? uniform(random) : -uniform(random));
+    const uint16_t dmin = F32ToF16(uniform(random));
+    std::memcpy(row + i + at, &d, 2);
+    if (dtype == DType::kQ4_K) std::memcpy(row + i + 2, &dmin, 2);
+  }
+}
+
+/// The definition of a stored row, by tensor/.
+inline std::vector<float> Decode(DType dtype, const std::byte* row, int n) {
+  std::vector<float> out(static_cast<size_t>(n));
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (dtype == DType::kF32) out[i] = LoadUnaligned<float>(row + i * 4);
+    if (dtype == DType::kF16) out[i] = F16ToF32(LoadUnaligned<uint16_t>(row + i * 2));
+    if (dtype == DType::kBF16) out[i] = Bf16ToF32(LoadUnaligned<uint16_t>(row + i * 2));
+  }
+  if (dtype == DType::kQ8_0) DequantizeRowQ8_0(row, n, out.data());
+  if (dtype == DType::kQ4_0) DequantizeRowQ4_0(row, n, out.data());
+  if (dtype == DType::kQ4_K) DequantizeRowQ4K(row, n, out.data());
+  if (dtype == DType::kQ6_K) DequantizeRowQ6K(row, n, out.data());
+  return out;
+}
+
+inline std::vector<float> RandomFloats(size_t n, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(n);
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+inline uint32_t BitsOf(float x) { return std::bit_cast<uint32_t>(x); }
+
+}  // namespace mixtral::kernels::testing
