@@ -57,7 +57,6 @@ int SmallestLimit(const std::string& root, std::string_view group,
   // From the group itself up to the root. In a container the group's own path is often not visible
   // and the root is the container's group.
   for (std::string path(group);; path.resize(path.find_last_of('/'))) {
-    while (path.ends_with('/')) path.pop_back();
     const int found = limit(root + path);
     if (found > 0 && (smallest == 0 || found < smallest)) smallest = found;
     if (path.find('/') == std::string::npos) return smallest;

@@ -57,7 +57,8 @@ TEST_F(CpuLimitTest, RootCountsWhereTheGroupIsNotVisible) {
 TEST_F(CpuLimitTest, V1ReadsQuotaAndPeriod) {
   Write("cpu,cpuacct/a/cpu.cfs_quota_us", "150000\n");
   Write("cpu,cpuacct/a/cpu.cfs_period_us", "100000\n");
-  Write("memory/a/cpu.cfs_quota_us", "1\n");
+  Write("memory/a/cpu.cfs_quota_us", "1\n");  // not the group that counts
+  Write("memory/a/cpu.cfs_period_us", "100000\n");
   const std::string membership = "5:memory:/a\n4:cpu,cpuacct:/a\n1:cpuset:/\n";
   EXPECT_EQ(CgroupCpuLimit(membership, mount_), 2);
   Write("cpu,cpuacct/a/cpu.cfs_quota_us", "-1\n");

@@ -3,10 +3,13 @@
 #include "base/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -89,13 +92,27 @@ TEST_F(FileTest, MoveKeepsTheMapping) {
   EXPECT_EQ(Text(c), "second");
 }
 
-TEST_F(FileTest, HintsTakeAnyRange) {
-  const MappedFile file(Write("a", std::string(10'000, 'x')));
-  file.WillNeed(5000, 100);
-  file.WillNeed(9999, SIZE_MAX);
-  file.DontNeed(SIZE_MAX, SIZE_MAX);
-  file.DontNeed(1, SIZE_MAX);
-  EXPECT_EQ(Text(file), std::string(10'000, 'x'));  // read again from the file
+int64_t PageFaults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
+int64_t FaultsOfReading(std::span<const std::byte> bytes) {
+  const int64_t before = PageFaults();
+  unsigned sum = 0;
+  for (size_t i = 0; i < bytes.size(); i += 4096) sum += std::to_integer<unsigned>(bytes[i]);
+  EXPECT_EQ(sum, 'x' * (bytes.size() / 4096));
+  return PageFaults() - before;
+}
+
+TEST_F(FileTest, DontNeedLetsPagesGoAndTheyComeBack) {
+  const MappedFile file(Write("a", std::string(1 << 20, 'x')));
+  FaultsOfReading(file.bytes());
+  file.DontNeed(SIZE_MAX, SIZE_MAX);  // outside of the file: nothing to let go
+  EXPECT_LT(FaultsOfReading(file.bytes()), 4);
+  file.DontNeed(100, SIZE_MAX);                 // any range: cut to the file
+  EXPECT_GE(FaultsOfReading(file.bytes()), 4);  // the system maps 16 pages a fault
 }
 
 TEST_F(FileTest, ReadsTextOfAnySizeUpToTheLimit) {
@@ -139,7 +156,23 @@ TEST_F(FileTest, FailedWritesLeaveNothingBehind) {
   fs::create_directory(Path("folder"));
   ExpectError(ErrorCode::kIo, "a directory",
               [&] { WriteFileAtomically(Path("folder"), Bytes("x")); });
-  ExpectError(ErrorCode::kIo, "device", [] { WriteFileAtomically("/dev/null", Bytes("x")); });
+  ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
+  ExpectError(ErrorCode::kIo, "pipe", [&] { WriteFileAtomically(Path("pipe"), Bytes("x")); });
+  EXPECT_EQ(FilesInFolder(), 2u);
+}
+
+TEST_F(FileTest, AFullDiskLeavesTheOldFileAndNoRest) {  // a file size limit stands in for the disk
+  Write("a", "old");
+  rlimit unlimited{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);  // the write is to fail, not to end the test
+  const rlimit small{.rlim_cur = 1000, .rlim_max = unlimited.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  ExpectError(ErrorCode::kIo, "expected to write it",
+              [&] { WriteFileAtomically(Path("a"), Bytes(std::string(5000, 'x'))); });
+  setrlimit(RLIMIT_FSIZE, &unlimited);
+  signal(SIGXFSZ, handler);
+  EXPECT_EQ(ReadTextFile(Path("a")), "old");
   EXPECT_EQ(FilesInFolder(), 1u);
 }
 

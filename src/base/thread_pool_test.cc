@@ -32,14 +32,20 @@ TEST(ThreadPoolTest, RunsEveryTileOnce) {
   }
 }
 
-TEST(ThreadPoolTest, WorkersAreDistinctThreads) {
+TEST(ThreadPoolTest, EveryThreadHasItsOwnWorkerNumber) {
   ThreadPool pool(4);
-  std::vector<std::thread::id> owner(4);  // written by its worker alone: a race if ids are shared
-  for (int round = 0; round < 100; ++round) {
-    pool.Run(64, [&](int, int worker) {
+  std::vector<std::thread::id> owner(4);
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> started{0};
+    std::vector<int> tiles_of(4, 0);
+    pool.Run(4, [&](int, int worker) {
+      ++started;
+      while (started < 4) std::this_thread::yield();  // so every thread has one tile
+      ++tiles_of[worker];
       if (owner[worker] == std::thread::id()) owner[worker] = std::this_thread::get_id();
       EXPECT_EQ(owner[worker], std::this_thread::get_id());
     });
+    EXPECT_EQ(tiles_of, std::vector<int>(4, 1));
   }
   EXPECT_EQ(owner[0], std::this_thread::get_id());
 }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,11 +29,17 @@ struct EngineOptions {
   int threads = 0;  // 0 = AvailableCpus()
   ComputeMode compute = ComputeMode::kFast;
   int max_batch_tokens = 512;
+  int max_logit_rows = 1;         // rows of one step whose logits can be asked for
   int max_experts_per_token = 0;  // 0 = the model's own
 };
 
-/// The tokenizer of a checkpoint; nullptr when it carries none.
+/// The tokenizer of a checkpoint; nullptr when it carries none. Throws Error{kUnsupported} for a
+/// GGUF vocabulary that is no SentencePiece one.
 std::unique_ptr<Tokenizer> OpenTokenizer(const Checkpoint& checkpoint);
+/// Tokens that end a generation: the tokenizer's, and those that the checkpoint's metadata name.
+/// tokenizer may be nullptr.
+std::vector<TokenId> FindEosIds(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                int vocab_size);
 
 class Engine {
  public:
@@ -70,7 +77,8 @@ struct GenerateOptions {
   SamplerConfig sampler;
   int max_tokens = -1;  // -1 = until EOS, a stop string or the end of the context
   std::vector<std::string> stop;
-  bool ignore_eos = false;
+  std::vector<TokenId> stop_tokens;  // end a generation beside the model's own EOS ids
+  bool ignore_eos = false;           // neither ends it then
   RoutingPolicy policy;
   StreamStart stream_start = StreamStart::kContinuation;
 };
@@ -90,8 +98,11 @@ struct SessionOptions {
   DType kv_dtype = DType::kF16;
 };
 
+enum class WantLogits : uint8_t { kNo, kYes };
+
 class Session {
  public:
+  /// Throws Error{kInvalidArgument} for a context longer than the model's, Error{kOutOfMemory}.
   Session(Engine* engine, const SessionOptions& options);
   /// Prefills what the cache does not hold yet of prompt (the common prefix is kept), then
   /// generates. on_text gets text as it becomes certain; on_prefill progress. `cancel` is looked at
@@ -103,15 +114,28 @@ class Session {
                           const std::atomic<bool>* cancel = nullptr,
                           const std::function<void(int64_t done, int64_t total)>& on_prefill = {});
   int64_t context() const { return context_; }
-  void Reset();
+  void Reset();  // forgets everything cached
 
  private:
+  void CheckPrompt(const std::vector<TokenId>& prompt) const;
+  void KeepCommonPrefix(const std::vector<TokenId>& prompt, const RoutingPolicy& policy);
+  void Step(std::span<const TokenId> tokens, WantLogits want);
+  bool Prefill(const std::vector<TokenId>& prompt, const std::atomic<bool>* cancel,
+               const std::function<void(int64_t, int64_t)>& on_prefill);
+  std::optional<FinishReason> NextLogits(const std::vector<TokenId>& all,
+                                         const GenerateOptions& options,
+                                         const std::atomic<bool>* cancel, GenerateResult& result);
+
   Engine* engine_;
   int64_t context_;
+  DType kv_dtype_;
   KvCache kv_;
   SeqId seq_;
   std::vector<TokenId> cached_;  // tokens whose keys and values are in the cache
-  std::vector<float> logits_;    // [V]
+  RoutingPolicy policy_;         // that cached_ was computed with
+  std::vector<float> logits_;    // [V] of the last position computed
+  uint64_t step_bytes_;          // weights that one decode step reads under policy_
+  size_t position_bytes_;        // keys and values of one position, all layers
 };
 
 }  // namespace mixtral

@@ -29,20 +29,27 @@ struct SamplerConfig {
 class Sampler {
  public:
   Sampler(const SamplerConfig& config, int vocab_size);
-  /// Changes logits in place. recent: all tokens so far, the window is its tail. The n-th call uses
-  /// the n-th number of the seed's stream. NaN logits are never chosen; if nothing is left, the
-  /// lowest id.
+  /// Changes logits in place. recent: all tokens so far, the window is its tail; a token that is
+  /// there twice is penalised once. The n-th call uses the n-th number of the seed's stream. NaN
+  /// and -infinity are never chosen, +infinity wins over all else; if nothing is left, the lowest
+  /// id. logits has at most vocab_size values.
   TokenId Pick(std::span<float> logits, std::span<const TokenId> recent) noexcept;
 
  private:
+  struct Candidate {
+    TokenId id;
+    float weight;  // the logit first, then exp((logit - best) / temperature)
+  };
+  static bool IsWorse(const Candidate& a, const Candidate& b) noexcept;
+  void Penalise(std::span<float> logits, std::span<const TokenId> recent) noexcept;
+  void Collect(std::span<const float> logits) noexcept;
+  void Truncate() noexcept;
+
   SamplerConfig config_;
   CounterRng rng_;
   uint64_t drawn_ = 0;
-  struct Candidate {
-    TokenId id;
-    float logit;
-  };
-  std::vector<Candidate> candidates_;  // sized once
+  std::vector<uint8_t> seen_;          // [vocab_size] all 0 between calls
+  std::vector<Candidate> candidates_;  // capacity vocab_size
 };
 
 }  // namespace mixtral

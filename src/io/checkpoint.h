@@ -50,6 +50,8 @@ class Checkpoint {
   virtual std::optional<Json> generation_config() const = 0;
   virtual std::optional<std::string> sentencepiece_model()
       const = 0;  // bytes of tokenizer.model beside the weights
+  /// Bytes of tokenizer.json beside Hugging Face weights; its added tokens are in it.
+  virtual std::optional<std::string> tokenizer_json() const { return std::nullopt; }
   virtual const GgufVocabulary* gguf_vocabulary()
       const = 0;  // nullptr unless GGUF with a vocabulary
   virtual std::optional<std::string> chat_template() const = 0;  // Jinja text, uninterpreted

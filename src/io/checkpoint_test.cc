@@ -38,6 +38,8 @@ TEST(CheckpointTest, OpensAHuggingFaceFolder) {
   const std::string weights = folder.Write("model.safetensors", OneTensor("w"));
   folder.Write("generation_config.json", R"({"eos_token_id":2})");
   folder.Write("tokenizer.model", "SPM");
+  EXPECT_EQ(OpenCheckpoint(folder.path())->tokenizer_json(), std::nullopt);
+  folder.Write("tokenizer.json", "{ }");
   folder.Write("tokenizer_config.json", R"({"chat_template":"{{ messages }}"})");
   const auto checkpoint = OpenCheckpoint(folder.path());
   EXPECT_EQ(checkpoint->kind(), CheckpointKind::kHuggingFace);
@@ -52,6 +54,7 @@ TEST(CheckpointTest, OpensAHuggingFaceFolder) {
   EXPECT_EQ(checkpoint->config().At("model_type").AsString(), "mixtral");
   EXPECT_EQ(checkpoint->generation_config()->At("eos_token_id").AsInt(), 2);
   EXPECT_EQ(checkpoint->sentencepiece_model(), "SPM");
+  EXPECT_EQ(checkpoint->tokenizer_json(), "{ }") << "as it is, unread";
   EXPECT_EQ(checkpoint->chat_template(), "{{ messages }}");
   EXPECT_EQ(checkpoint->gguf_vocabulary(), nullptr);
   EXPECT_EQ(checkpoint->FileBytes(), std::filesystem::file_size(weights));
@@ -84,10 +87,12 @@ TEST(CheckpointTest, OpensAMistralFolderAndPrefersHuggingFace) {
   folder.Write("params.json", R"({"dim":2})");
   const std::string native = folder.Write("consolidated.safetensors", OneTensor("native"));
   folder.Write("tokenizer.model.v3", "SPM3");
+  folder.Write("tokenizer.json", "{}");
   auto checkpoint = OpenCheckpoint(folder.path());
   EXPECT_EQ(checkpoint->kind(), CheckpointKind::kMistral);
   EXPECT_EQ(checkpoint->config_path(), folder.In("params.json"));
   EXPECT_EQ(checkpoint->sentencepiece_model(), "SPM3");
+  EXPECT_EQ(checkpoint->tokenizer_json(), std::nullopt) << "Hugging Face's file";
   folder.Write("config.json", "{}");
   folder.Write("model.safetensors", OneTensor("hf"));
   EXPECT_EQ(OpenCheckpoint(folder.path())->kind(), CheckpointKind::kHuggingFace);

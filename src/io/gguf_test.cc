@@ -17,7 +17,7 @@ using test::GgufImage;
 using test::Image;
 
 constexpr uint64_t kHuge = uint64_t{1} << 62;
-constexpr uint32_t kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_K = 12, kQ5_K = 13;
+constexpr uint32_t kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_K = 12, kIq1M = 29;
 
 GgufImage Small() {
   GgufImage image;
@@ -143,9 +143,9 @@ struct BadImage {
 
 TEST(GgufTest, RefusesBadTensorsByName) {
   const BadImage cases[] = {
-      {"tensor type: Q5_K is not supported yet, expected F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K or "
-       "I32, in FILE:t",
-       [](GgufImage* i) { i->Tensor("t", {256}, kQ5_K, 176); }},
+      {"tensor type: IQ1_M is not supported yet, expected F32, F16, BF16, Q8_0, Q4_0, ",
+       [](GgufImage* i) { i->Tensor("t", {256}, kIq1M, 56); }},
+      {" or I32, in FILE:t", [](GgufImage* i) { i->Tensor("t", {256}, kIq1M, 56); }},
       {"found the unknown type id 200, in FILE:t",
        [](GgufImage* i) { i->Tensor("t", {256}, 200, 176); }},
       {"tensor rank: expected 1..4, found 5, in FILE:t",

@@ -4,6 +4,7 @@
 #include "io/gguf_types.h"
 
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -19,18 +20,27 @@ constexpr std::array<std::string_view, 40> kGgmlNames = {
     "F64",   "IQ1_M",      "BF16",       "Q4_0_4_4",   "Q4_0_4_8", "Q4_0_8_8", "TQ1_0",
     "TQ2_0", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4"};
 
+/// "F32, F16, ... or I32"
+std::string Supported() {
+  std::string list;
+  for (size_t i = 0; i < kDTypeInfo.size(); ++i) {
+    if (i > 0) list += i + 1 == kDTypeInfo.size() ? " or " : ", ";
+    list += kDTypeInfo[i].name;
+  }
+  return list;
+}
+
 }  // namespace
 
 DType DTypeFromGgml(uint32_t id) {
-  constexpr std::string_view kExpected = "F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K or I32";
   if (id >= kGgmlNames.size())
     Throw(ErrorCode::kUnsupported, "tensor type: expected {}, found the unknown type id {}",
-          kExpected, id);
+          Supported(), id);
   const std::string_view name = kGgmlNames[id];
   for (size_t i = 0; i < kDTypeInfo.size(); ++i)
     if (kDTypeInfo[i].name == name) return static_cast<DType>(i);
   Throw(ErrorCode::kUnsupported, "tensor type: {} is not supported yet, expected {}", name,
-        kExpected);
+        Supported());
 }
 
 }  // namespace mixtral

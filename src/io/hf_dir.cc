@@ -42,6 +42,10 @@ class HuggingFaceCheckpoint : public MappedCheckpoint {
     return ReadIfThere(InFolder("tokenizer.model"));
   }
 
+  std::optional<std::string> tokenizer_json() const override {
+    return ReadIfThere(InFolder("tokenizer.json"));
+  }
+
   std::optional<std::string> chat_template() const override {
     // Newer exports keep the template in a file of its own, which then is the one that counts.
     if (std::optional<std::string> text = ReadIfThere(InFolder("chat_template.jinja"))) return text;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,18 @@ class FakeCheckpoint final : public Checkpoint {
     const int64_t blocks = stored.view.Elements() / Info(dtype).block_elements;
     stored.bytes.resize(static_cast<size_t>(blocks) * static_cast<size_t>(Info(dtype).block_bytes));
     stored.view.bytes = stored.bytes;
+  }
+  /// A tensor of any claimed size: only its first bytes are there, and must not be looked beyond.
+  void Claim(const std::string& name, DType dtype, const std::vector<int64_t>& shape) {
+    static const std::array<std::byte, 64> kFirstBytes{};
+    TensorView& view = tensors_[name].view;
+    view = {};
+    view.dtype = dtype;
+    view.rank = static_cast<int>(shape.size());
+    std::copy(shape.begin(), shape.end(), view.shape.begin());
+    const size_t size =
+        RowBytes(dtype, shape.back()) * static_cast<size_t>(view.Elements() / shape.back());
+    view.bytes = {kFirstBytes.data(), size};
   }
   void Drop(const std::string& name) { tensors_.erase(name); }
   void SetConfig(std::string_view key, Json value) { config_.Set(key, std::move(value)); }

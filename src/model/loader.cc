@@ -114,7 +114,8 @@ class Loader {
     w.o = LoadMatrix(TensorRole::kO, layer, {dim, q_rows});
     w.ffn_norm = LoadVector(TensorRole::kFfnNorm, layer);
     if (config_.n_experts > 0)
-      w.router = LoadMatrix(TensorRole::kRouter, layer, {config_.n_experts, dim});
+      w.router = backend_->Upload(
+          Require(RouterName(layer), std::array<int64_t, 2>{config_.n_experts, dim}));
     return w;
   }
 
@@ -127,19 +128,53 @@ class Loader {
     return backend_->Upload(Require(TensorName(scheme_, role, layer), shape));
   }
 
+  /// The one of its names that is there.
+  std::string RouterName(int layer) const {
+    const std::vector<std::string> names = RouterNames(scheme_, layer);
+    const std::string* found = nullptr;
+    for (const std::string& name : names) {
+      if (checkpoint_.Find(name) == nullptr) continue;
+      if (found != nullptr) RefuseBoth(*found, name);
+      found = &name;
+    }
+    if (found == nullptr && names.size() > 1) RefuseNeither(names[0], names[1]);
+    return found != nullptr ? *found : names.front();
+  }
+
+  /// A tensor of its own or a slice of the layer's merged one: the file's choice, layer by layer.
   WeightRef LoadExpertMatrix(TensorRole role, int layer, int expert, std::array<int64_t, 2> shape) {
     const std::string single = TensorName(scheme_, role, layer, expert);
-    if (scheme_ != NamingScheme::kGguf || checkpoint_.Find(single) != nullptr)
-      return backend_->Upload(Require(single, shape));
-    const TensorView& all = Require(MergedExpertsName(role, layer),
-                                    std::array<int64_t, 3>{config_.n_experts, shape[0], shape[1]});
+    const bool has_single = checkpoint_.Find(single) != nullptr;
+    const std::optional<MergedExperts> merged = MergedExpertsOf(scheme_, role, layer);
+    if (merged && checkpoint_.Find(merged->name) != nullptr) {
+      if (has_single) RefuseBoth(single, merged->name);
+      return backend_->Upload(Slice(*merged, expert, shape));
+    }
+    if (merged && !has_single) RefuseNeither(single, merged->name);
+    return backend_->Upload(Require(single, shape));
+  }
+
+  /// One expert's matrix [rows, cols] inside a merged tensor; nothing is copied.
+  TensorView Slice(const MergedExperts& merged, int expert, std::array<int64_t, 2> shape) {
+    const std::array<int64_t, 3> whole = {config_.n_experts, merged.n_parts * shape[0], shape[1]};
+    const TensorView& all = Require(merged.name, whole);
     const size_t bytes = static_cast<size_t>(shape[0]) * RowBytes(all.dtype, shape[1]);
+    const auto index = static_cast<size_t>(expert * merged.n_parts + merged.part);
     TensorView one;
     one.dtype = all.dtype;
     one.rank = 2;
     one.shape = {shape[0], shape[1], 0, 0};
-    one.bytes = all.bytes.subspan(static_cast<size_t>(expert) * bytes, bytes);
-    return backend_->Upload(one);
+    one.bytes = all.bytes.subspan(index * bytes, bytes);
+    return one;
+  }
+
+  [[noreturn]] void RefuseBoth(const std::string& one, const std::string& other) const {
+    Throw(ErrorCode::kCorrupt, "tensor {}: expected this or {}, found both, in {}", one, other,
+          checkpoint_.path());
+  }
+  [[noreturn]] void RefuseNeither(const std::string& one, const std::string& other) const {
+    Throw(ErrorCode::kNotFound, "tensor {}: expected this or {}, found neither, in {}", one, other,
+          checkpoint_.path());
   }
 
   /// The tensor, after its type and shape were checked.

@@ -49,6 +49,17 @@ FakeCheckpoint HuggingFace() {
   return file;
 }
 
+/// The same model with its one layer as transformers v5 names it.
+FakeCheckpoint Fused() {
+  FakeCheckpoint file = HuggingFace();
+  for (const std::string& name : file.Names())
+    if (name.find("block_sparse_moe") != std::string::npos) file.Drop(name);
+  file.Put("model.layers.0.mlp.gate.weight", DType::kF32, {kExperts, kDim});
+  file.Put("model.layers.0.mlp.experts.gate_up_proj", DType::kBF16, {kExperts, 2 * kFfn, kDim});
+  file.Put("model.layers.0.mlp.experts.down_proj", DType::kBF16, {kExperts, kDim, kFfn});
+  return file;
+}
+
 FakeCheckpoint Gguf() {
   Json config = Json::Object();
   config.Set("general.architecture", "llama").Set("llama.block_count", 1);
@@ -125,6 +136,75 @@ TEST(Loader, GgufExpertsAreSlicesOfTheMergedTensor) {
   EXPECT_EQ(experts[2].weights.down.cols, kFfn);
 }
 
+TEST(Loader, FusedExpertsAreSlicesOfTwoTensors) {
+  FakeBackend backend;
+  const FakeCheckpoint file = Fused();
+  LoadedModel model = LoadModel(file, &backend);
+  EXPECT_EQ(model.rope_order, RopeOrder::kHalf);
+  EXPECT_TRUE(model.notices.empty());
+  EXPECT_EQ(model.weights.layers[0].router.data,
+            file.Find("model.layers.0.mlp.gate.weight")->bytes.data());
+  const std::byte* gate_up = file.Find("model.layers.0.mlp.experts.gate_up_proj")->bytes.data();
+  const std::byte* down = file.Find("model.layers.0.mlp.experts.down_proj")->bytes.data();
+  const size_t matrix = 64 * 32 * 2;  // bytes of gate, up and down alike
+  const std::vector<ExpertLease> experts = Experts(model);
+  for (size_t e = 0; e < 3; ++e) {
+    EXPECT_EQ(experts[e].weights.gate.data, gate_up + 2 * e * matrix);
+    EXPECT_EQ(experts[e].weights.up.data, gate_up + (2 * e + 1) * matrix);
+    EXPECT_EQ(experts[e].weights.down.data, down + e * matrix);
+    EXPECT_EQ(experts[e].weights.up.rows, kFfn);
+    EXPECT_EQ(experts[e].weights.down.rows, kDim);
+  }
+}
+
+TEST(Loader, RefusesAFileWithBothLayoutsOrNeither) {
+  const std::string old_layer = "model.layers.0.block_sparse_moe.";
+  const std::string new_layer = "model.layers.0.mlp.";
+  FakeCheckpoint file = Fused();
+  file.Put(old_layer + "experts.1.w3.weight", DType::kBF16, {kFfn, kDim});
+  ExpectRefusal(file, ErrorCode::kCorrupt,
+                "tensor " + old_layer + "experts.1.w3.weight: expected this or " + new_layer +
+                    "experts.gate_up_proj, found both, in fake-model");
+  file = Fused();
+  file.Put(old_layer + "gate.weight", DType::kF32, {kExperts, kDim});
+  ExpectRefusal(file, ErrorCode::kCorrupt,
+                "tensor " + old_layer + "gate.weight: expected this or " + new_layer +
+                    "gate.weight, found both, in fake-model");
+  file.Drop(old_layer + "gate.weight");
+  file.Drop(new_layer + "gate.weight");
+  ExpectRefusal(file, ErrorCode::kNotFound,
+                "tensor " + old_layer + "gate.weight: expected this or " + new_layer +
+                    "gate.weight, found neither, in fake-model");
+  file = Fused();
+  file.Drop(new_layer + "experts.down_proj");
+  ExpectRefusal(file, ErrorCode::kNotFound,
+                "tensor " + old_layer + "experts.0.w2.weight: expected this or " + new_layer +
+                    "experts.down_proj, found neither, in fake-model");
+  file.Put(new_layer + "experts.down_proj", DType::kBF16, {kExperts, kFfn, kDim});
+  ExpectRefusal(file, ErrorCode::kCorrupt,
+                "tensor shape: expected [3, 32, 64], found [3, 64, 32], in fake-model/shard-1:" +
+                    new_layer + "experts.down_proj");
+  FakeCheckpoint gguf = Gguf();
+  gguf.Put("blk.0.ffn_gate.2.weight", DType::kQ4_0, {kFfn, kDim});
+  ExpectRefusal(gguf, ErrorCode::kCorrupt,
+                "tensor blk.0.ffn_gate.2.weight: expected this or blk.0.ffn_gate_exps.weight, "
+                "found both, in fake-model");
+}
+
+TEST(Loader, SplitExpertsOfOneLayerMayDifferInType) {
+  FakeBackend backend;
+  FakeCheckpoint file = Gguf();
+  file.Drop("blk.0.ffn_gate_exps.weight");
+  const DType types[] = {DType::kQ8_0, DType::kF16, DType::kQ4_0};
+  for (size_t e = 0; e < 3; ++e)
+    file.Put("blk.0.ffn_gate." + std::to_string(e) + ".weight", types[e], {kFfn, kDim});
+  LoadedModel model = LoadModel(file, &backend);
+  EXPECT_TRUE(model.notices.empty());
+  const std::vector<ExpertLease> experts = Experts(model);
+  for (size_t e = 0; e < 3; ++e) EXPECT_EQ(experts[e].weights.gate.dtype, types[e]);
+  EXPECT_EQ(experts[1].weights.up.dtype, DType::kQ4_0) << "a slice of the merged tensor";
+}
+
 TEST(Loader, TiedEmbeddings) {
   FakeBackend backend;
   FakeCheckpoint gguf = Gguf();
@@ -147,9 +227,10 @@ TEST(Loader, RefusesWhatDoesNotFitTheConfig) {
   const std::string down = "model.layers.0.block_sparse_moe.experts.2.w2.weight";
   FakeCheckpoint file = HuggingFace();
   file.Drop(down);
-  ExpectRefusal(
-      file, ErrorCode::kNotFound,
-      "tensor " + down + ": expected shape [32, 64], found no such tensor, in fake-model");
+  ExpectRefusal(file, ErrorCode::kNotFound,
+                "tensor " + down +
+                    ": expected this or model.layers.0.mlp.experts.down_proj, found neither, in "
+                    "fake-model");
   file.Put(down, DType::kBF16, {kFfn, kDim});
   ExpectRefusal(file, ErrorCode::kCorrupt,
                 "tensor shape: expected [32, 64], found [64, 32], in fake-model/shard-1:" + down);
@@ -176,8 +257,8 @@ TEST(Loader, RefusesMergedExpertsOfAnotherNumber) {
                 "fake-model/shard-1:blk.0.ffn_up_exps.weight");
   file.Drop("blk.0.ffn_up_exps.weight");
   ExpectRefusal(file, ErrorCode::kNotFound,
-                "tensor blk.0.ffn_up_exps.weight: expected shape [3, 64, 32], found no such "
-                "tensor, in fake-model");
+                "tensor blk.0.ffn_up.0.weight: expected this or blk.0.ffn_up_exps.weight, found "
+                "neither, in fake-model");
 }
 
 TEST(Loader, LeftOverTensors) {
@@ -220,6 +301,18 @@ TEST(Plan, AddsUpWhatOneTokenReads) {
   uint64_t sum = 0;
   for (const auto& [type, bytes] : plan.bytes_by_type) sum += bytes;
   EXPECT_EQ(sum, plan.weight_bytes);
+}
+
+TEST(Plan, TheLayoutOfExpertsChangesNothing) {
+  const FakeCheckpoint old_file = HuggingFace(), new_file = Fused();
+  const ModelConfig config = ReadConfig(old_file).config;
+  const MemoryPlan want = PlanMemory(old_file, config, DType::kF16);
+  const MemoryPlan found = PlanMemory(new_file, config, DType::kF16);
+  EXPECT_EQ(found.weight_bytes, want.weight_bytes);
+  EXPECT_EQ(found.active_bytes, want.active_bytes);
+  const uint64_t expert = 3 * 64 * 32 * 2;
+  EXPECT_EQ(want.weight_bytes - want.active_bytes, expert + 40 * 32 * 2)
+      << "all but one of three experts and the embedding";
 }
 
 TEST(Plan, ATiedEmbeddingIsReadAsTheOutput) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three naming schemes: one table row per role; the matrices of the feed-forward part are spelt
-// out in FfnName, since dense and expert names differ. Used by the loader.
+// out in FfnName and MergedExpertsOf, since dense, expert and merged names differ. Used by the
+// loader.
 #include "spec/names.h"
 
 #include <array>
@@ -95,8 +96,38 @@ std::string TensorName(NamingScheme scheme, TensorRole role, int layer, int expe
   return (per_layer ? LayerPrefix(scheme, layer) : std::string()) + std::string(name);
 }
 
-std::string MergedExpertsName(TensorRole role, int layer) {
-  return fmt::format("blk.{}.ffn_{}_exps.weight", layer, FfnMatrix(role).word);
+std::optional<MergedExperts> MergedExpertsOf(NamingScheme scheme, TensorRole role, int layer) {
+  const std::string_view word = FfnMatrix(role).word;
+  const std::string prefix = LayerPrefix(scheme, layer);
+  switch (scheme) {
+    case NamingScheme::kHuggingFace:
+      if (role == TensorRole::kExpertDown) return MergedExperts{prefix + "mlp.experts.down_proj"};
+      return MergedExperts{prefix + "mlp.experts.gate_up_proj", 2,
+                           role == TensorRole::kExpertGate ? 0 : 1};
+    case NamingScheme::kMistral:
+      return std::nullopt;
+    case NamingScheme::kGguf:
+      break;
+  }
+  return MergedExperts{fmt::format("{}ffn_{}_exps.weight", prefix, word)};
+}
+
+std::vector<std::string> RouterNames(NamingScheme scheme, int layer) {
+  std::vector<std::string> names = {TensorName(scheme, TensorRole::kRouter, layer)};
+  if (scheme == NamingScheme::kHuggingFace)  // transformers v5 renamed the whole block
+    names.push_back(LayerPrefix(scheme, layer) + "mlp.gate.weight");
+  return names;
+}
+
+bool IsExpertTensor(NamingScheme scheme, std::string_view name) {
+  if (scheme != NamingScheme::kGguf) return name.find(".experts.") != std::string_view::npos;
+  if (name.ends_with("_exps.weight")) return true;
+  // blk.N.ffn_gate.E.weight: a number where a dense layer's name has none.
+  const size_t end = name.rfind(".weight");
+  const size_t dot = end == std::string_view::npos ? end : name.substr(0, end).rfind('.');
+  if (dot == std::string_view::npos || name.find(".ffn_") == std::string_view::npos) return false;
+  const std::string_view number = name.substr(dot + 1, end - dot - 1);
+  return !number.empty() && number.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 }  // namespace mixtral

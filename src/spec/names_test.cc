@@ -57,8 +57,50 @@ TEST(NamesTest, SpellsGguf) {
   EXPECT_EQ(TensorName(kGguf, TensorRole::kRouter, 2), "blk.2.ffn_gate_inp.weight");
   EXPECT_EQ(TensorName(kGguf, TensorRole::kExpertGate, 2, 5), "blk.2.ffn_gate.5.weight");
   EXPECT_EQ(TensorName(kGguf, TensorRole::kExpertDown, 2), "blk.2.ffn_down.weight");
-  EXPECT_EQ(MergedExpertsName(TensorRole::kExpertUp, 4), "blk.4.ffn_up_exps.weight");
-  EXPECT_EQ(MergedExpertsName(TensorRole::kExpertDown, 4), "blk.4.ffn_down_exps.weight");
+}
+
+void ExpectMerged(NamingScheme scheme, TensorRole role, std::string_view name, int n_parts,
+                  int part) {
+  const std::optional<MergedExperts> merged = MergedExpertsOf(scheme, role, 4);
+  ASSERT_TRUE(merged.has_value()) << name;
+  EXPECT_EQ(merged->name, name);
+  EXPECT_EQ(merged->n_parts, n_parts) << name;
+  EXPECT_EQ(merged->part, part) << name;
+}
+
+TEST(NamesTest, SpellsMergedExperts) {
+  ExpectMerged(kGguf, TensorRole::kExpertGate, "blk.4.ffn_gate_exps.weight", 1, 0);
+  ExpectMerged(kGguf, TensorRole::kExpertUp, "blk.4.ffn_up_exps.weight", 1, 0);
+  ExpectMerged(kGguf, TensorRole::kExpertDown, "blk.4.ffn_down_exps.weight", 1, 0);
+  ExpectMerged(kHf, TensorRole::kExpertGate, "model.layers.4.mlp.experts.gate_up_proj", 2, 0);
+  ExpectMerged(kHf, TensorRole::kExpertUp, "model.layers.4.mlp.experts.gate_up_proj", 2, 1);
+  ExpectMerged(kHf, TensorRole::kExpertDown, "model.layers.4.mlp.experts.down_proj", 1, 0);
+  EXPECT_FALSE(MergedExpertsOf(kMistral, TensorRole::kExpertDown, 4));
+  EXPECT_EQ(RouterNames(kHf, 2),
+            (std::vector<std::string>{"model.layers.2.block_sparse_moe.gate.weight",
+                                      "model.layers.2.mlp.gate.weight"}));
+  EXPECT_EQ(RouterNames(kMistral, 2),
+            std::vector<std::string>{"layers.2.feed_forward.gate.weight"});
+  EXPECT_EQ(RouterNames(kGguf, 2), std::vector<std::string>{"blk.2.ffn_gate_inp.weight"});
+}
+
+TEST(NamesTest, TellsExpertTensorsFromOthers) {
+  for (const NamingScheme scheme : {kHf, kMistral, kGguf})
+    for (int role = 0; role <= static_cast<int>(TensorRole::kExpertDown); ++role) {
+      const auto tensor = static_cast<TensorRole>(role);
+      const bool of_expert = tensor >= TensorRole::kExpertGate;
+      const std::string name = TensorName(scheme, tensor, 11, 7);
+      EXPECT_EQ(IsExpertTensor(scheme, name), of_expert) << name;
+      const std::string dense = TensorName(scheme, tensor, 11);
+      EXPECT_FALSE(IsExpertTensor(scheme, dense)) << dense;
+      if (!of_expert || scheme == kMistral) continue;
+      const std::string merged = MergedExpertsOf(scheme, tensor, 11)->name;
+      EXPECT_TRUE(IsExpertTensor(scheme, merged)) << merged;
+    }
+  EXPECT_FALSE(IsExpertTensor(kHf, "model.layers.0.mlp.gate.weight"));
+  EXPECT_FALSE(IsExpertTensor(kGguf, "blk.0.ffn_gate..weight"));
+  EXPECT_FALSE(IsExpertTensor(kGguf, "blk.0"));
+  EXPECT_FALSE(IsExpertTensor(kGguf, ""));
 }
 
 TEST(NamesTest, NoTwoRolesShareAName) {

@@ -1,179 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
-// One function for each chat format. What a string and what an id is matters: text between control
-// ids is encoded on its own, with a dummy prefix of its own.
+// Names, what each format needs of a vocabulary, and which function renders it.
 #include "text/chat_template.h"
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "text/chat_formats.h"
 #include "text/conversation.h"
+#include "text/template_chat.h"
+#include "text/token_writer.h"
 
 namespace mixtral {
 namespace {
 
-constexpr std::array<std::string_view, 6> kNames = {"none",       "mistral-v1", "mistral-v2",
-                                                    "mistral-v3", "llama-2",    "chatml"};
-constexpr std::string_view kImStart = "<|im_start|>", kImEnd = "<|im_end|>";
+constexpr std::array<std::string_view, 7> kNames = {
+    "none", "mistral-v1", "mistral-v2", "mistral-v3", "llama-2", "chatml", "template"};
 
-/// Ids of text and special pieces in order. Neighbouring texts are one text: they are encoded when
-/// the next id comes.
-class IdWriter {
- public:
-  explicit IdWriter(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
-
-  void Text(std::string_view text) { text_ += text; }
-  void EndText() {
-    const std::vector<TokenId> ids = tokenizer_.Encode(text_, AddBos::kNo);
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-    text_.clear();
+/// The first piece that the format needs and the vocabulary lacks, "" when there is none.
+std::string_view MissingPiece(ChatFormat format, const Tokenizer& tokenizer) {
+  if (format == ChatFormat::kNone || format == ChatFormat::kChatMl ||
+      format == ChatFormat::kTemplate) {
+    return "";
   }
-  void Id(TokenId id) {
-    EndText();
-    if (id >= 0) ids_.push_back(id);
+  if (tokenizer.bos_id() < 0) return "<s> (BOS)";
+  if (tokenizer.eos_id() < 0) return "</s> (EOS)";
+  if (format == ChatFormat::kMistralV1 || format == ChatFormat::kLlama2) return "";
+  for (const std::string_view piece : {"[INST]", "[/INST]"}) {
+    if (!tokenizer.FindSpecial(piece)) return piece;
   }
-  void Special(std::string_view piece) {
-    const std::optional<TokenId> id = tokenizer_.FindSpecial(piece);
-    if (id) {
-      Id(*id);
-    } else {
-      Text(piece);
-    }
-  }
-  std::vector<TokenId> Take() {
-    EndText();
-    return std::move(ids_);
-  }
-
- private:
-  const Tokenizer& tokenizer_;
-  std::string text_;
-  std::vector<TokenId> ids_;
-};
-
-struct Rendering {
-  const Tokenizer& tokenizer;
-  std::span<const Message> messages;
-  const RenderOptions& options;
-
-  bool IsContinued(size_t turn, size_t n_turns) const {
-    return options.continue_final_message && turn + 1 == n_turns;
-  }
-};
-
-std::string WithSystem(const Conversation& conversation, const std::string& content) {
-  return conversation.system.empty() ? content : conversation.system + "\n\n" + content;
+  return "";
 }
 
-std::vector<TokenId> RenderMistralV1(const Rendering& r) {
-  const Conversation conversation = MakeConversation(r.messages, JoinAcross::kNothing);
-  IdWriter writer(r.tokenizer);
-  writer.Id(r.tokenizer.bos_id());
-  for (size_t i = 0; i < conversation.turns.size(); ++i) {
-    const Turn& turn = conversation.turns[i];
-    if (turn.speaker == Speaker::kUser) {
-      const std::string content = i == 0 ? WithSystem(conversation, turn.content) : turn.content;
-      writer.Text("[INST] " + content + " [/INST]");
-      writer.EndText();
-    } else {
-      writer.Text(turn.content);
-      writer.EndText();
-      if (!r.IsContinued(i, conversation.turns.size())) writer.Id(r.tokenizer.eos_id());
-    }
-  }
-  return writer.Take();
-}
-
-/// Versions 2 and 3 differ in how tools are written, which we don't do, so one function does both.
-std::vector<TokenId> RenderMistralV2V3(const Rendering& r) {
-  const Conversation conversation = MakeConversation(r.messages, JoinAcross::kNothing);
-  const std::vector<Turn>& turns = conversation.turns;
-  size_t last_user = turns.size() - 1;
-  while (turns[last_user].speaker != Speaker::kUser) --last_user;  // the first is a user's
-
-  IdWriter writer(r.tokenizer);
-  writer.Id(r.tokenizer.bos_id());
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (turns[i].speaker == Speaker::kUser) {
-      writer.Special("[INST]");
-      writer.Text(i == last_user ? WithSystem(conversation, turns[i].content) : turns[i].content);
-      writer.Special("[/INST]");
-    } else {
-      const std::string& content = turns[i].content;
-      writer.Text(std::string_view(content).substr(0, content.find_last_not_of(' ') + 1));
-      writer.EndText();
-      if (!r.IsContinued(i, turns.size())) writer.Id(r.tokenizer.eos_id());
-    }
-  }
-  return writer.Take();
-}
-
-enum class Strip : uint8_t { kBoth, kLeft };
-
-std::string_view StripSpace(std::string_view text, Strip sides) {
-  constexpr std::string_view kSpace = " \t\n\v\f\r\x1C\x1D\x1E\x1F";  // ASCII part of str.strip()
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return "";
-  const size_t end = sides == Strip::kLeft ? text.size() : text.find_last_not_of(kSpace) + 1;
-  return text.substr(begin, end - begin);
-}
-
-std::vector<TokenId> RenderLlama2(const Rendering& r) {
-  Conversation conversation = MakeConversation(r.messages, JoinAcross::kSystem);
-  std::vector<Turn>& turns = conversation.turns;  // user's and assistant's in turn
-  if (!conversation.system.empty()) {
-    turns[0].content = "<<SYS>>\n" + conversation.system + "\n<</SYS>>\n\n" + turns[0].content;
-  }
-  IdWriter writer(r.tokenizer);
-  for (size_t i = 0; i < turns.size(); i += 2) {
-    writer.Id(r.tokenizer.bos_id());
-    writer.Text("[INST] ");
-    writer.Text(StripSpace(turns[i].content, Strip::kBoth));
-    writer.Text(" [/INST]");
-    if (i + 1 == turns.size()) break;
-    const bool continued = r.IsContinued(i + 1, turns.size());
-    writer.Text(" ");
-    writer.Text(StripSpace(turns[i + 1].content, continued ? Strip::kLeft : Strip::kBoth));
-    if (continued) break;
-    writer.Text(" ");
-    writer.Id(r.tokenizer.eos_id());
-  }
-  return writer.Take();
-}
-
-std::vector<TokenId> RenderChatMl(const Rendering& r) {
-  IdWriter writer(r.tokenizer);
-  writer.Id(r.tokenizer.bos_id());
-  for (size_t i = 0; i < r.messages.size(); ++i) {
-    writer.Special(kImStart);
-    writer.Text(r.messages[i].role + "\n" + r.messages[i].content);
-    if (r.IsContinued(i, r.messages.size())) return writer.Take();
-    writer.Special(kImEnd);
-    writer.Text("\n");
-  }
-  if (r.options.add_generation_prompt && r.messages.back().role != "assistant") {
-    writer.Special(kImStart);
-    writer.Text("assistant\n");
-  }
-  return writer.Take();
-}
-
-std::vector<TokenId> RenderNone(const Rendering& r) {
-  std::string text;
-  for (size_t i = 0; i < r.messages.size(); ++i) {
-    if (i > 0) text += '\n';
-    text += r.messages[i].content;
-  }
-  return r.tokenizer.Encode(text, AddBos::kYes);
-}
-
-void Require(bool present, ChatFormat format, std::string_view piece) {
-  if (present) return;
+[[noreturn]] void RefusePiece(ChatFormat format, std::string_view piece) {
   Throw(ErrorCode::kUnsupported,
         "chat format {}: expected a piece {} in the vocabulary, found none", ChatFormatName(format),
         piece);
+}
+
+ToolRules ToolRulesOf(ChatFormat format) {
+  switch (format) {
+    case ChatFormat::kMistralV3:
+      return ToolRules::kMistralV3;
+    case ChatFormat::kMistralV2:
+    case ChatFormat::kTemplate:
+      return ToolRules::kMistral;
+    default:
+      return ToolRules::kNoTools;
+  }
+}
+
+void RequireToolPieces(std::span<const Message> messages, const RenderOptions& options,
+                       ChatFormat format, const Tokenizer& tokenizer) {
+  const bool uses_tools =
+      !options.tools.empty() || std::any_of(messages.begin(), messages.end(), [](const Message& m) {
+        return m.role == "tool" || !m.tool_calls.empty();
+      });
+  if (!uses_tools) return;
+  for (const std::string_view piece : {"[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]",
+                                       "[TOOL_RESULTS]", "[/TOOL_RESULTS]"}) {
+    if (!tokenizer.FindSpecial(piece)) RefusePiece(format, piece);
+  }
 }
 
 }  // namespace
@@ -198,46 +86,74 @@ ChatFormat DefaultChatFormat(const Tokenizer& tokenizer) {
   return control ? ChatFormat::kMistralV3 : ChatFormat::kMistralV1;
 }
 
+bool FormatFits(ChatFormat format, const Tokenizer& tokenizer) {
+  return MissingPiece(format, tokenizer).empty();
+}
+
 ChatTemplate::ChatTemplate(ChatFormat format, const Tokenizer* tokenizer)
     : format_(format), tokenizer_(tokenizer) {
-  if (format == ChatFormat::kNone || format == ChatFormat::kChatMl) return;
-  Require(tokenizer->bos_id() >= 0, format, "<s> (BOS)");
-  Require(tokenizer->eos_id() >= 0, format, "</s> (EOS)");
-  if (format == ChatFormat::kMistralV1 || format == ChatFormat::kLlama2) return;
-  Require(tokenizer->FindSpecial("[INST]").has_value(), format, "[INST]");
-  Require(tokenizer->FindSpecial("[/INST]").has_value(), format, "[/INST]");
+  if (format == ChatFormat::kTemplate) {
+    Throw(ErrorCode::kInvalidArgument,
+          "chat format template: expected a model with a chat template, found none");
+  }
+  const std::string_view missing = MissingPiece(format, *tokenizer);
+  if (!missing.empty()) RefusePiece(format, missing);
+}
+
+ChatTemplate::ChatTemplate(std::string_view jinja, const Tokenizer* tokenizer)
+    : format_(ChatFormat::kTemplate),
+      tokenizer_(tokenizer),
+      template_(std::make_shared<const TemplateChat>(jinja, tokenizer)) {}
+
+void ChatTemplate::Write(std::span<const Message> messages, const RenderOptions& options,
+                         TokenWriter* writer) const {
+  CheckMessages(messages, options, ToolRulesOf(format_), format_);
+  const Rendering rendering{*tokenizer_, messages, options};
+  switch (format_) {
+    case ChatFormat::kMistralV1:
+      return WriteMistralV1(rendering, writer);
+    case ChatFormat::kMistralV2:
+    case ChatFormat::kMistralV3:
+      RequireToolPieces(messages, options, format_, *tokenizer_);
+      return WriteMistralV2V3(rendering, format_, writer);
+    case ChatFormat::kLlama2:
+      return WriteLlama2(rendering, writer);
+    case ChatFormat::kChatMl:
+      return WriteChatMl(rendering, writer);
+    case ChatFormat::kTemplate:
+      return template_->Write(messages, options, writer);
+    case ChatFormat::kNone:
+      break;
+  }
+  WriteNone(rendering, writer);
 }
 
 std::vector<TokenId> ChatTemplate::Render(std::span<const Message> messages,
                                           const RenderOptions& options) const {
-  CheckMessages(messages, options);
-  const Rendering rendering{*tokenizer_, messages, options};
-  switch (format_) {
-    case ChatFormat::kMistralV1:
-      return RenderMistralV1(rendering);
-    case ChatFormat::kMistralV2:
-    case ChatFormat::kMistralV3:
-      return RenderMistralV2V3(rendering);
-    case ChatFormat::kLlama2:
-      return RenderLlama2(rendering);
-    case ChatFormat::kChatMl:
-      return RenderChatMl(rendering);
-    case ChatFormat::kNone:
-      break;
-  }
-  return RenderNone(rendering);
+  TokenWriter writer(*tokenizer_);
+  Write(messages, options, &writer);
+  return writer.TakeIds();
+}
+
+std::vector<ExplainedToken> ChatTemplate::Explain(std::span<const Message> messages,
+                                                  const RenderOptions& options) const {
+  TokenWriter writer(*tokenizer_);
+  Write(messages, options, &writer);
+  return writer.TakeTokens();
 }
 
 std::vector<std::string> ChatTemplate::StopStrings() const {
-  if (format_ != ChatFormat::kChatMl) return {};
-  return {std::string(kImEnd)};
+  if (format_ == ChatFormat::kChatMl) return {std::string(kImEnd)};
+  if (template_ && !template_->stop_string().empty()) return {template_->stop_string()};
+  return {};
 }
 
 std::vector<TokenId> ChatTemplate::StopTokens() const {
   std::vector<TokenId> ids;
   if (tokenizer_->eos_id() >= 0) ids.push_back(tokenizer_->eos_id());
-  if (format_ != ChatFormat::kChatMl) return ids;
-  const std::optional<TokenId> end = tokenizer_->FindSpecial(kImEnd);
+  std::optional<TokenId> end;
+  if (format_ == ChatFormat::kChatMl) end = tokenizer_->FindSpecial(kImEnd);
+  if (template_) end = template_->stop_token();
   if (end && *end != tokenizer_->eos_id()) ids.push_back(*end);
   return ids;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conversations made regular before a format renders them: roles checked, system messages taken
-// out, messages of one role joined. Used by chat_template.cc alone; knows no format.
+// Conversations checked and made regular before a format renders them: roles, tool calls and their
+// results, system messages taken out, messages of one role joined. Knows no format but what each
+// may do with tools.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,14 @@
 
 namespace mixtral {
 
-enum class Speaker : uint8_t { kUser, kAssistant };
+enum class Speaker : uint8_t { kUser, kAssistant, kTool };
 
 struct Turn {
   Speaker speaker = Speaker::kUser;
   std::string content;
+  std::vector<ToolCall> tool_calls = {};
+  std::string tool_call_id = {}, tool_name = {};
+  std::string label = {};  // "user turn 1", counted for each speaker
 };
 
 struct Conversation {
@@ -29,12 +33,19 @@ enum class JoinAcross : uint8_t {
   kSystem,   // it doesn't, so turns always alternate
 };
 
-/// Throws Error{kInvalidArgument} as ChatTemplate::Render describes.
-void CheckMessages(std::span<const Message> messages, const RenderOptions& options);
+enum class ToolRules : uint8_t {
+  kNoTools,   // the format has no place for them
+  kMistral,   // calls and results as Mistral's request validator wants them
+  kMistralV3  // and ids of nine letters and digits
+};
+
+/// Throws Error{kInvalidArgument} as ChatTemplate::Render describes. format is for the message.
+void CheckMessages(std::span<const Message> messages, const RenderOptions& options, ToolRules rules,
+                   ChatFormat format);
 
 /// Messages that follow each other with one role, and all system messages, are joined by an empty
-/// line, leaving out empty ones; an empty user's turn goes in front of an assistant's. messages
-/// were checked.
+/// line, leaving out empty ones; an empty user's turn goes in front of an assistant's. A tool's
+/// messages stay apart. messages were checked.
 Conversation MakeConversation(std::span<const Message> messages, JoinAcross join);
 
 }  // namespace mixtral

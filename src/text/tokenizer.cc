@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "text/detokenizer.h"
 #include "text/sentencepiece_model.h"
+#include "text/tokenizer_json.h"
 #include "text/vocabulary.h"
 
 namespace mixtral {
@@ -107,6 +108,10 @@ Tokenizer Tokenizer::FromSentencePiece(std::string_view model_bytes) {
 
 Tokenizer Tokenizer::FromVocabulary(const VocabularyLists& vocabulary) {
   return Tokenizer(std::make_unique<Impl>(VocabularyFromLists(vocabulary)));
+}
+
+Tokenizer Tokenizer::FromTokenizerJson(std::string_view json) {
+  return Tokenizer(std::make_unique<Impl>(ParseTokenizerJson(json)));
 }
 
 std::vector<TokenId> Tokenizer::Encode(std::string_view text, AddBos add_bos) const {

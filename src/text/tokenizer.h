@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text <-> token ids over Debian's libsentencepiece, one engine for tokenizer.model and GGUF
-// vocabularies: both become a validated SentencePiece model in memory, so hostile bytes never reach
-// the library.
+// Text <-> token ids over Debian's libsentencepiece, one engine for tokenizer.model, tokenizer.json
+// and GGUF vocabularies: all become a validated SentencePiece model in memory, so hostile bytes
+// never reach the library.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +37,14 @@ enum class AddBos : uint8_t { kNo, kYes };
 
 class Tokenizer {
  public:
-  /// Both throw Error{kCorrupt, kUnsupported} naming what is wrong (truncated field, missing byte
+  /// All throw Error{kCorrupt, kUnsupported} naming what is wrong (truncated field, missing byte
   /// piece, ...). In lists without bos_id or eos_id the control pieces "<s>" and "</s>" are taken;
   /// -1 means that there is none.
   static Tokenizer FromSentencePiece(std::string_view model_bytes);
   static Tokenizer FromVocabulary(const VocabularyLists& vocabulary);
+  /// tokenizer.json of a tokenizer that was made from a SentencePiece BPE model; it gives the ids
+  /// of that model. BOS and EOS are "<s>" and "</s>". Others are refused by name.
+  static Tokenizer FromTokenizerJson(std::string_view json);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;

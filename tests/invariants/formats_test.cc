@@ -35,11 +35,21 @@ TEST_P(Formats, NativeIsHuggingFaceIsGguf) {
   WriteGguf(model, dir / "split.gguf", {.dtype = dtype, .experts = ExpertLayout::kSplit});
   WriteGguf(model, dir / "router.gguf", {.dtype = dtype, .router = dtype});
   WriteMistral(model, dir / "native", dtype);
+  WriteGguf(model, dir / "v2.gguf", {.dtype = dtype, .version = 2});
+  WriteGguf(model, dir / "scattered.gguf",
+            {.dtype = dtype, .experts = ExpertLayout::kSplit, .order = TensorOrder::kScattered});
+  std::vector<const char*> others = {"sharded",     "native",  "merged.gguf",   "split.gguf",
+                                     "router.gguf", "v2.gguf", "scattered.gguf"};
+  if (shape.n_experts > 0) {
+    WriteHuggingFace(model, dir / "fused", dtype, 1, {0, 1});
+    WriteHuggingFace(model, dir / "half-fused", dtype, 2, {1});
+    others.insert(others.end(), {"fused", "half-fused"});
+  }
   HarnessOptions options;
   options.mode = mode;
   const std::vector<int32_t> tokens = RandomTokens(40, config.vocab_size, 2);
   const std::vector<float> want = Harness(dir / "hf", options).Run(tokens);
-  for (const char* other : {"sharded", "native", "merged.gguf", "split.gguf", "router.gguf"}) {
+  for (const char* other : others) {
     Harness harness(dir / other, options);
     EXPECT_TRUE(harness.notices().empty()) << other << ": " << harness.notices().front();
     EXPECT_TRUE(SameBits(want, harness.Run(tokens))) << other;

@@ -187,13 +187,18 @@ ReferenceModel::Vec ReferenceModel::Load(const Checkpoint& checkpoint, TensorRol
                                          int expert) const {
   if (const TensorView* view = checkpoint.Find(TensorName(scheme_, role, layer, expert)))
     return DecodeTensor(*view);
-  if (expert >= 0) {  // GGUF: one slice of the merged tensor
-    const TensorView* merged = checkpoint.Find(MergedExpertsName(role, layer));
+  if (expert >= 0) {  // one slice of the merged tensor
+    const MergedExperts place = MergedExpertsOf(scheme_, role, layer).value();
+    const TensorView* merged = checkpoint.Find(place.name);
     Check(merged != nullptr && merged->rank == 3, "reference: no such expert");
     const Vec all = DecodeTensor(*merged);
-    const auto size = static_cast<std::ptrdiff_t>(merged->shape[1] * merged->shape[2]);
-    return Vec(all.begin() + expert * size, all.begin() + (expert + 1) * size);
+    const auto size =
+        static_cast<std::ptrdiff_t>(merged->shape[1] * merged->shape[2] / place.n_parts);
+    const auto begin = all.begin() + (expert * place.n_parts + place.part) * size;
+    return Vec(begin, begin + size);
   }
+  if (role == TensorRole::kRouter)
+    return DecodeTensor(*checkpoint.Find(RouterNames(scheme_, layer).back()));
   Check(role == TensorRole::kOutput, "reference: missing tensor");
   return embedding_;  // tied
 }

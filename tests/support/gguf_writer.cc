@@ -120,7 +120,7 @@ void GgufWriter::AddTensor(std::string_view name, DType dtype, const std::vector
 
 void GgufWriter::Write(const std::string& path) const {
   std::string file = "GGUF";
-  Put<uint32_t>(file, 3);
+  Put(file, version_);
   Put(file, n_tensors_);
   Put(file, n_keys_);
   file += keys_;

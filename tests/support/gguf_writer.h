@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small GGUF v3 writer for tests, written from the format's description and not from src/io, so
+// A small GGUF writer for tests, written from the format's description and not from src/io, so
 // that the reader is tested against something else than itself.
 #pragma once
 
@@ -15,6 +15,7 @@ namespace mixtral::testing {
 
 class GgufWriter {
  public:
+  explicit GgufWriter(uint32_t version = 3) : version_(version) {}
   void AddString(std::string_view key, std::string_view value);
   void AddU32(std::string_view key, uint32_t value);
   void AddF32(std::string_view key, float value);
@@ -31,6 +32,7 @@ class GgufWriter {
   void Key(std::string_view key, uint32_t type);
   void ArrayHead(std::string_view key, uint32_t element_type, size_t n);
 
+  uint32_t version_;
   std::string keys_, infos_, data_;
   uint64_t n_keys_ = 0, n_tensors_ = 0;
 };

@@ -34,20 +34,55 @@ bool IsExpert(TensorRole role) {
          role == TensorRole::kExpertDown;
 }
 
+// All experts of a layer behind one another, for each the matrices of these roles in this order.
+std::vector<float> ConcatExperts(const TinyModel& model, int layer,
+                                 std::initializer_list<TensorRole> roles) {
+  std::vector<float> values;
+  for (int e = 0; e < model.config.n_experts; ++e)
+    for (const TensorRole role : roles) {
+      const std::vector<float>& matrix = model.Get(role, layer, e).values;
+      values.insert(values.end(), matrix.begin(), matrix.end());
+    }
+  return values;
+}
+
 struct NamedBytes {
   std::string name;
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;
 };
 
-std::vector<NamedBytes> Encode(const TinyModel& model, NamingScheme scheme, DType dtype) {
+// gate_up_proj [E, 2F, D] or down_proj [E, D, F] of a layer.
+NamedBytes EncodeFused(const TinyModel& model, TensorRole role, int layer, DType dtype) {
+  const int64_t n_experts = model.config.n_experts, dim = model.config.dim;
+  const int64_t ffn = model.config.ffn_dim;
+  const std::string name = MergedExpertsOf(NamingScheme::kHuggingFace, role, layer).value().name;
+  if (role == TensorRole::kExpertDown)
+    return {name,
+            {n_experts, dim, ffn},
+            EncodeRows(dtype, ConcatExperts(model, layer, {role}), n_experts * dim, ffn)};
+  const std::vector<float> values =
+      ConcatExperts(model, layer, {TensorRole::kExpertGate, TensorRole::kExpertUp});
+  return {name, {n_experts, 2 * ffn, dim}, EncodeRows(dtype, values, 2 * n_experts * ffn, dim)};
+}
+
+std::vector<NamedBytes> Encode(const TinyModel& model, NamingScheme scheme, DType dtype,
+                               const std::set<int>& fused_layers = {}) {
   std::vector<NamedBytes> out;
   for (const TinyTensor& tensor : model.tensors) {
+    const bool fused = fused_layers.contains(tensor.layer);
+    if (fused && IsExpert(tensor.role)) {
+      if (tensor.expert == 0 && tensor.role != TensorRole::kExpertUp)
+        out.push_back(EncodeFused(model, tensor.role, tensor.layer, dtype));
+      continue;
+    }
     const bool interleave = scheme != NamingScheme::kHuggingFace && IsRotated(tensor.role);
     const std::vector<float> values =
         interleave ? InterleaveRows(tensor, model.config.head_dim) : tensor.values;
     out.push_back({TensorName(scheme, tensor.role, tensor.layer, tensor.expert), ShapeOf(tensor),
                    EncodeRows(dtype, values, tensor.rows, tensor.cols)});
+    if (fused && tensor.role == TensorRole::kRouter)
+      out.back().name = RouterNames(scheme, tensor.layer).back();
   }
   return out;
 }
@@ -158,15 +193,20 @@ DType GgufType(const GgufOptions& options, TensorRole role, const std::string& n
   return role == TensorRole::kRouter ? options.router : options.dtype;
 }
 
+// Scattered: every seventh tensor, then every seventh from the second on, and so forth.
+std::vector<size_t> WritingOrder(size_t n, TensorOrder order) {
+  const size_t step = order == TensorOrder::kScattered ? 7 : 1;
+  std::vector<size_t> indices;
+  for (size_t first = 0; first < step; ++first)
+    for (size_t i = first; i < n; i += step) indices.push_back(i);
+  return indices;
+}
+
 // All experts of one layer and role as one tensor [E, rows, cols].
 void AddMergedExperts(GgufWriter& writer, const TinyModel& model, const TinyTensor& first,
                       const GgufOptions& options) {
-  const std::string name = MergedExpertsName(first.role, first.layer);
-  std::vector<float> values;
-  for (int e = 0; e < model.config.n_experts; ++e) {
-    const TinyTensor& tensor = model.Get(first.role, first.layer, e);
-    values.insert(values.end(), tensor.values.begin(), tensor.values.end());
-  }
+  const std::string name = MergedExpertsOf(NamingScheme::kGguf, first.role, first.layer)->name;
+  const std::vector<float> values = ConcatExperts(model, first.layer, {first.role});
   const DType dtype = GgufType(options, first.role, name);
   writer.AddTensor(name, dtype, {model.config.n_experts, first.rows, first.cols},
                    EncodeRows(dtype, values, model.config.n_experts * first.rows, first.cols));
@@ -174,10 +214,12 @@ void AddMergedExperts(GgufWriter& writer, const TinyModel& model, const TinyTens
 
 }  // namespace
 
-void WriteHuggingFace(const TinyModel& model, const std::string& dir, DType dtype, int n_shards) {
+void WriteHuggingFace(const TinyModel& model, const std::string& dir, DType dtype, int n_shards,
+                      const std::set<int>& fused_layers) {
   std::filesystem::create_directories(dir);
   WriteText(dir + "/config.json", HuggingFaceConfig(model.config).Dump(1));
-  const std::vector<NamedBytes> tensors = Encode(model, NamingScheme::kHuggingFace, dtype);
+  const std::vector<NamedBytes> tensors =
+      Encode(model, NamingScheme::kHuggingFace, dtype, fused_layers);
   if (n_shards == 1) return WriteSafetensors(dir + "/model.safetensors", dtype, tensors);
   // Dealt out in turn, so that one layer's tensors lie in several shards.
   std::vector<std::vector<NamedBytes>> shards(static_cast<size_t>(n_shards));
@@ -208,11 +250,12 @@ void WriteMistral(const TinyModel& model, const std::string& dir, DType dtype) {
 }
 
 void WriteGguf(const TinyModel& model, const std::string& path, const GgufOptions& options) {
-  GgufWriter writer;
+  GgufWriter writer(options.version);
   AddGgufConfig(writer, model.config);
   if (options.vocabulary && model.config.vocab_size >= 259)
     AddVocabulary(writer, model.config.vocab_size);
-  for (const TinyTensor& tensor : model.tensors) {
+  for (const size_t index : WritingOrder(model.tensors.size(), options.order)) {
+    const TinyTensor& tensor = model.tensors[index];
     if (IsExpert(tensor.role) && tensor.expert >= 0 && options.experts == ExpertLayout::kMerged) {
       if (tensor.expert == 0) AddMergedExperts(writer, model, tensor, options);
       continue;

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of the program and their exit codes. main.cc holds the table; each cmd_*.cc is one
+// command: parse, call the library, print.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace mixtral::cli {
+
+inline constexpr std::string_view kVersion = "0.1.0";  // the project's in CMakeLists.txt
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitUsage = 1;
+inline constexpr int kExitBadInput = 2;
+inline constexpr int kExitOurBug = 4;
+inline constexpr int kExitInterrupted = 130;
+
+/// A wrong command line: exit code 1. Every other Error is exit code 2 (kInternal: 4).
+class UsageError : public Error {
+ public:
+  explicit UsageError(const std::string& message) : Error(ErrorCode::kInvalidArgument, message) {}
+};
+
+template <class... Args>
+[[noreturn]] void ThrowUsage(fmt::format_string<Args...> format, Args&&... args) {
+  throw UsageError(fmt::format(format, std::forward<Args>(args)...));
+}
+
+using Arguments = std::span<const std::string>;
+
+struct Command {
+  std::string_view name, help;
+  int (*run)(Arguments arguments);  // without the program's and the command's name
+};
+
+int RunCommand(Arguments arguments);
+int ChatCommand(Arguments arguments);
+int InfoCommand(Arguments arguments);
+int TokenizeCommand(Arguments arguments);
+int LogitsCommand(Arguments arguments);
+
+}  // namespace mixtral::cli

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shared flags. Ranges live here, so that the same flag is the same everywhere.
+#include "cli/common_flags.h"
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "base/log.h"
+
+namespace mixtral::cli {
+namespace {
+
+constexpr int64_t kMaxInt = std::numeric_limits<int>::max();
+constexpr std::string_view kLogLevels[] = {"error", "warn", "info", "debug"};  // as enum LogLevel
+
+}  // namespace
+
+void PathFlags::AddTo(CommandLine& line, const std::string& path_help) {
+  line.Required("PATH", &path, path_help);
+  line.Choice("--log-level", &log_level, {std::begin(kLogLevels), std::end(kLogLevels)},
+              "What the library says on standard error (default warn)");
+}
+
+void PathFlags::Apply() const {
+  const auto it = std::find(std::begin(kLogLevels), std::end(kLogLevels), log_level);
+  SetLogLevel(static_cast<LogLevel>(it - std::begin(kLogLevels)));
+}
+
+void ComputeFlags::AddTo(CommandLine& line) {
+  line.Group("Computing");
+  line.Int("-t,--threads", &threads, {1, 1024}, "Threads (default: the CPUs of this process)");
+  line.Choice("--compute", &compute, {"fast", "exact"},
+              "exact: f32 activations everywhere, to compare engines (default fast)");
+  line.Choice("--kv-type", &kv_type, {"f16", "f32"},
+              "Type of the key/value cache (default f16; f32 with --compute exact)");
+}
+
+EngineOptions ComputeFlags::ToEngineOptions() const {
+  return {.threads = threads,
+          .compute = compute == "exact" ? ComputeMode::kExact : ComputeMode::kFast};
+}
+
+DType ComputeFlags::KvType() const {
+  if (kv_type.empty()) return compute == "exact" ? DType::kF32 : DType::kF16;
+  return kv_type == "f32" ? DType::kF32 : DType::kF16;
+}
+
+void GenerateFlags::AddTo(CommandLine& line, const std::string& max_tokens_help) {
+  line.Group("Generating");
+  line.Int("-n,--max-tokens", &max_tokens, {0, kMaxInt}, max_tokens_help);
+  line.Int("--ctx", &context, {1, kMaxInt},
+           "Positions of the context (default: the model's, at most 4096)");
+  line.TextList("--stop", &stop, "TEXT", "End before this text; may be given several times");
+  line.Flag("--ignore-eos", &ignore_eos, "Go on after the end-of-sequence token");
+  line.Int("--experts-per-token", &experts_per_token, {1, 256},
+           "Experts per token (default: the model's)");
+  line.Group("Sampling");
+  line.Real("--temperature", &sampler.temperature, {0, 100},
+            "0 takes the likeliest token (default 0.7)");
+  line.Int("--top-k", &sampler.top_k, {0, kMaxInt}, "Only the K likeliest tokens (0 = all)");
+  line.Real("--top-p", &sampler.top_p, {1e-6, 1},
+            "Only the smallest set with this probability (default 1)");
+  line.Real("--min-p", &sampler.min_p, {0, 1},
+            "Only tokens with this part of the likeliest one's probability (default 0)");
+  line.Real("--repetition-penalty", &sampler.repetition_penalty, {0.01, 100},
+            "Divides the logits of the last 64 tokens (default 1)");
+  line.Int("--seed", &seed, {0, std::numeric_limits<int64_t>::max()},
+           "Same seed, same tokens (default: random, printed at the end)");
+}
+
+void GenerateFlags::CheckAndChooseSeed() {
+  for (const std::string& text : stop)
+    if (text.empty()) ThrowUsage("--stop: expected a text, found an empty one");
+  if (!seed) seed = std::random_device()();
+}
+
+SessionOptions GenerateFlags::ToSessionOptions(const Engine& engine, DType kv_type) const {
+  if (context > engine.config().max_context)
+    ThrowUsage("--ctx: expected an integer in 1..{} (the model's context), found '{}'",
+               engine.config().max_context, context);
+  return {.context = context, .kv_dtype = kv_type};
+}
+
+GenerateOptions GenerateFlags::ToOptions() const {
+  GenerateOptions options;
+  options.sampler = sampler;
+  options.sampler.seed = static_cast<uint64_t>(seed.value_or(0));
+  options.max_tokens = max_tokens;
+  options.stop = stop;
+  options.ignore_eos = ignore_eos;
+  options.policy.k = experts_per_token;
+  return options;
+}
+
+void AddChatFormat(CommandLine& line, std::string* format) {
+  const auto names = ChatFormatNames();
+  line.Choice("--chat-format", format, {names.begin(), names.end()},
+              "How conversations are written (default: by the vocabulary)");
+}
+
+ChatFormat ChooseChatFormat(const std::string& name, const Tokenizer& tokenizer) {
+  return name.empty() ? DefaultChatFormat(tokenizer) : ChatFormatFromName(name);
+}
+
+std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what) {
+  std::vector<TokenId> ids;
+  for (size_t i = 0; i < text.size();) {
+    const size_t end = std::min(text.find_first_of(", \t\n", i), text.size());
+    if (end > i)
+      ids.push_back(static_cast<TokenId>(ParseInt(text.substr(i, end - i), {0, kMaxInt}, what)));
+    i = end + 1;
+  }
+  if (ids.empty()) ThrowUsage("{}: expected token ids such as '1,17,30', found none", what);
+  return ids;
+}
+
+}  // namespace mixtral::cli

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Flags that several commands share, with their ranges and what they mean for the library.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/command_line.h"
+#include "engine/engine.h"
+
+namespace mixtral::cli {
+
+/// PATH and --log-level: every command has them.
+struct PathFlags {
+  std::string path, log_level = "warn";
+
+  void AddTo(CommandLine& line, const std::string& path_help);
+  void Apply() const;  // sets the log level
+};
+
+/// How a model is computed.
+struct ComputeFlags {
+  int threads = 0;
+  std::string compute = "fast";
+  std::string kv_type;  // empty: by compute
+
+  void AddTo(CommandLine& line);
+  EngineOptions ToEngineOptions() const;
+  DType KvType() const;
+};
+
+/// What `run` and `chat` share: context, sampling, when to end.
+struct GenerateFlags {
+  int64_t context = 0;
+  int max_tokens = -1;
+  int experts_per_token = 0;
+  bool ignore_eos = false;
+  SamplerConfig sampler;
+  std::optional<int64_t> seed;
+  std::vector<std::string> stop;
+
+  void AddTo(CommandLine& line, const std::string& max_tokens_help);
+  /// After parsing: refuses empty stop strings and draws a seed where none was given.
+  void CheckAndChooseSeed();
+  /// After opening: refuses a --ctx that the model does not have.
+  SessionOptions ToSessionOptions(const Engine& engine, DType kv_type) const;
+  GenerateOptions ToOptions() const;
+};
+
+void AddChatFormat(CommandLine& line, std::string* format);
+/// The format named, or what the vocabulary suggests when `name` is empty.
+ChatFormat ChooseChatFormat(const std::string& name, const Tokenizer& tokenizer);
+
+/// "1,17,30" or "1 17 30" as token ids; `what` names the flag. Throws UsageError.
+std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what);
+
+}  // namespace mixtral::cli

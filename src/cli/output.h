@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What commands print: results to standard output, everything else to standard error, and the
+// progress of long steps. Used by the commands alone.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+
+namespace mixtral::cli {
+
+/// Thrown when the reader of standard output has gone (`| head -1`): main ends quietly.
+class ClosedOutput {};
+
+/// Writes at once, so that text appears as it is made. Throws ClosedOutput, Error{kIo}.
+void WriteOut(std::string_view text);
+
+/// One line on standard error.
+void WriteNote(std::string_view line);
+template <class... Args>
+void Note(fmt::format_string<Args...> format, Args&&... args) {
+  WriteNote(fmt::format(format, std::forward<Args>(args)...));
+}
+void PrintNotices(const std::vector<std::string>& notices);
+
+bool StdinIsTerminal();
+bool StdoutIsTerminal();
+bool StderrIsTerminal();
+
+/// All of standard input. Throws Error{kIo}.
+std::string ReadStdin();
+/// A file as it is, or standard input for "-".
+std::string ReadInput(const std::string& path);
+
+/// "1,17,30"
+template <class T>
+std::string JoinNumbers(const std::vector<T>& numbers, std::string_view separator) {
+  std::string text;
+  for (const T number : numbers) {
+    if (!text.empty()) text += separator;
+    text += std::to_string(number);
+  }
+  return text;
+}
+std::string JoinNames(std::span<const std::string_view> names, std::string_view separator);
+
+double PerSecond(double count, double seconds);  // 0 when no time has passed
+double Seconds(std::chrono::steady_clock::duration duration);
+
+/// How far a step has come, from its second second on: a line that renews itself on a terminal, a
+/// line every ten seconds elsewhere.
+class Progress {
+ public:
+  explicit Progress(std::string what);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void Update(int64_t done, int64_t total);
+  void Clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string what_;
+  Clock::time_point start_, last_;
+  size_t shown_ = 0;  // width of the line on the terminal
+};
+
+}  // namespace mixtral::cli

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prefers the small file: weights are opened only where the tokenizer is inside them.
+#include "cli/tokenizer_file.h"
+
+#include <filesystem>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "engine/engine.h"
+#include "io/sniff.h"
+
+namespace mixtral::cli {
+namespace {
+
+std::unique_ptr<Tokenizer> FromFile(const std::string& path) {
+  return WithContext(path, [&] {
+    return std::make_unique<Tokenizer>(Tokenizer::FromSentencePiece(ReadTextFile(path)));
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::path folder(path);
+  if (std::filesystem::is_directory(folder, ignored)) {
+    const auto inside = folder / "tokenizer.model";
+    if (std::filesystem::is_regular_file(inside, ignored)) return FromFile(inside.string());
+  } else if (std::filesystem::exists(folder, ignored) &&
+             Sniff(ReadHead(path)) != ContentKind::kGguf) {
+    return FromFile(path);
+  }
+  const auto checkpoint = OpenCheckpoint(path);
+  auto tokenizer = OpenTokenizer(*checkpoint);
+  if (!tokenizer)
+    Throw(ErrorCode::kNotFound,
+          "tokenizer: expected a tokenizer.model or the tokenizer.ggml.* keys, found none, in {}",
+          path);
+  return tokenizer;
+}
+
+}  // namespace mixtral::cli

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// A tokenizer from wherever a user points: a model of any format, a bare tokenizer.model, or a
+// folder that holds one. Used by `tokenize`.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "text/tokenizer.h"
+
+namespace mixtral::cli {
+
+/// Never nullptr. The content decides what a file is. Throws what OpenCheckpoint and Tokenizer
+/// throw, and Error{kNotFound} for a model without a tokenizer.
+std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path);
+
+}  // namespace mixtral::cli

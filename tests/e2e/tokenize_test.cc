@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// mixtral tokenize: single texts, batches, decoding, and every place a tokenizer can lie.
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "e2e/process.h"
+#include "support/golden.h"
+#include "support/temp_dir.h"
+
+namespace mixtral::testing {
+namespace {
+
+std::vector<TokenId> Encode(const std::vector<std::string>& more, const std::string& input = "") {
+  std::vector<std::string> arguments = {"tokenize", ShippedModel()};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Finished run = Mixtral(arguments, input);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  return ParseIds(run.out);
+}
+
+std::vector<std::vector<int64_t>> Batch(const std::string& path, const std::string& json,
+                                        const std::vector<std::string>& more = {}) {
+  const TempDir dir;
+  WriteFile(dir / "batch.json", json);
+  std::vector<std::string> arguments = {"tokenize", path, "--batch", dir / "batch.json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Finished run = Mixtral(arguments);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const Json lists = Json::Parse(run.out, "batch output");
+  std::vector<std::vector<int64_t>> result;
+  for (size_t i = 0; i < lists.Size(); ++i) result.push_back(lists.At(i).AsIntArray());
+  return result;
+}
+
+TEST(E2eTokenize, TextFromArgumentFileAndPipe) {
+  const TempDir dir;
+  WriteFile(dir / "text", "-Hello\nworld");
+  const auto ids = Encode({"--", "-Hello\nworld"});
+  ASSERT_GT(ids.size(), 3u);
+  EXPECT_EQ(Encode({"-f", dir / "text"}), ids);
+  EXPECT_EQ(Encode({}, "-Hello\nworld"), ids);
+  auto with_bos = Encode({"--bos", "--", "-Hello\nworld"});
+  EXPECT_EQ(with_bos.front(), 1);
+  with_bos.erase(with_bos.begin());
+  EXPECT_EQ(with_bos, ids);
+  EXPECT_EQ(Mixtral({"tokenize", ShippedModel(), ""}).out, "\n");
+}
+
+TEST(E2eTokenize, DecodeIsTheWayBack) {
+  const std::string text =
+      "Gr\xC3\xBC\xC3\x9F"
+      "e, 12 \xE2\x82\xAC and \xF0\x9F\x99\x82";
+  const std::string ids = Mixtral({"tokenize", ShippedModel(), text}).out;
+  EXPECT_EQ(Mixtral({"tokenize", ShippedModel(), "--decode", ids}).out, text + "\n");
+  EXPECT_EQ(RefusalProblem(Mixtral({"tokenize", ShippedModel(), "--decode", "4096"}), 1,
+                           "--decode: expected token ids in 0..4095, found 4096"),
+            "");
+}
+
+TEST(E2eTokenize, PiecesAndJson) {
+  const Finished lines = Mixtral({"tokenize", ShippedModel(), "Hello world", "--pieces"});
+  const auto ids = Encode({"Hello world"});
+  EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), std::ssize(ids));
+  EXPECT_NE(lines.out.find("  \xE2\x96\x81H"), std::string::npos) << lines.out;
+  const Json json = Json::Parse(
+      Mixtral({"tokenize", ShippedModel(), "Hello world", "--pieces", "--json"}).out, "json");
+  EXPECT_EQ(json.At("count").AsInt(), std::ssize(ids));
+  EXPECT_EQ(json.At("tokens").Size(), ids.size());
+  EXPECT_EQ(json.At("pieces").Size(), ids.size());
+}
+
+TEST(E2eTokenize, BatchOfStringsAndConversations) {
+  const auto lists = Batch(ShippedModel(), R"(["Hello world", "",
+    {"messages": [{"role": "user", "content": "Hi"}]},
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]},
+    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}],
+     "continue_final_message": true}])");
+  ASSERT_EQ(lists.size(), 5u);
+  const auto wide = [](const std::vector<TokenId>& ids) {
+    return std::vector<int64_t>(ids.begin(), ids.end());
+  };
+  EXPECT_EQ(lists[0], wide(Encode({"Hello world"})));
+  EXPECT_TRUE(lists[1].empty());
+  std::vector<int64_t> user = {1};
+  for (const TokenId id : Encode({"[INST] Hi [/INST]"})) user.push_back(id);
+  EXPECT_EQ(lists[2], user);
+  std::vector<int64_t> open = user;
+  for (const TokenId id : Encode({"Yes"})) open.push_back(id);
+  EXPECT_EQ(lists[4], open);
+  open.push_back(2);
+  EXPECT_EQ(lists[3], open);
+  EXPECT_NE(Batch(ShippedModel(), R"([{"messages": [{"role": "user", "content": "Hi"}]}])",
+                  {"--chat-format", "chatml"})[0],
+            user);
+}
+
+TEST(E2eTokenize, BadBatchesNameTheItem) {
+  const TempDir dir;
+  const std::string path = dir / "batch.json";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"[", path},
+      {"{}", "expected a list"},
+      {"[\"a\", 3]", "$[1]"},
+      {"[[1]]", "$[0]"},
+      {R"([{"text": "a"}])", "'text'"},
+      {R"([{"messages": []}])", "$[0]"},
+      {R"(["a", {"messages": [{"role": "robot", "content": "a"}]}])", "'robot'"},
+      {R"([{"messages": [{"role": "user"}]}])", "$[0].messages[0].content"},
+      {R"([{"messages": [{"role": "user", "content": 5}]}])", "$[0].messages[0].content"},
+      {R"([{"messages": [{"role": "user", "content": "a"}], "continue_final_message": 1}])",
+       "$[0].continue_final_message"},
+      {R"([{"messages": [{"role": "user", "content": "a"}], "continue_final_message": true}])",
+       "$[0]"}};
+  for (const auto& [json, message] : cases) {
+    WriteFile(path, json);
+    const Finished run = Mixtral({"tokenize", ShippedModel(), "--batch", path});
+    EXPECT_EQ(RefusalProblem(run, 2, message), "") << json;
+    EXPECT_EQ(RefusalProblem(run, 2, path), "") << json;
+  }
+}
+
+TEST(E2eTokenize, InvalidUtf8IsNoCrash) {
+  const Finished run = Mixtral({"tokenize", ShippedModel()}, "a\xFF\xC3(\xE2\x82");
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_FALSE(ParseIds(run.out).empty());
+}
+
+/// tokenizer.model, the folder it lies in, and a model's folder give the same ids.
+TEST(E2eTokenize, EveryPlaceOfATokenizer) {
+  const std::string fixtures = FixturesFolder();
+  if (fixtures.empty()) GTEST_SKIP() << "no ../shared/fixtures (or MIXTRAL_SHARED)";
+  for (const char* place : {"/tokenizer/tokenizer.model", "/tokenizer", "/text-mixtral/hf-bf16",
+                            "/text-mixtral/gguf/text-mixtral-q8_0.gguf"}) {
+    const Finished run = Mixtral({"tokenize", fixtures + place, "hello"});
+    EXPECT_EQ(run.out, "6312,28709\n") << place << run.err;
+  }
+  const std::string none = fixtures + "/tiny-mixtral/hf-f32";
+  EXPECT_EQ(RefusalProblem(Mixtral({"tokenize", none, "a"}), 2, none), "");
+}
+
+TEST(E2eTokenize, GoldenConversations) {
+  const std::string fixtures = FixturesFolder();
+  if (fixtures.empty()) GTEST_SKIP() << "no ../shared/fixtures (or MIXTRAL_SHARED)";
+  const Json cases =
+      Json::Parse(ReadFile(fixtures + "/tokenizer/chat_goldens.json"), "goldens").At("cases");
+  Json batch = Json::Array();
+  for (size_t i = 0; i < cases.Size(); ++i) {
+    const Json entry = cases.At(i);
+    Json messages = Json::Array();
+    if (const auto system = entry.Find("system"); system && !system->AsString().empty())
+      messages.Push(Json::Object().Set("role", "system").Set("content", *system));
+    for (size_t m = 0; m < entry.At("messages").Size(); ++m)
+      messages.Push(entry.At("messages").At(m));
+    batch.Push(Json::Object()
+                   .Set("messages", std::move(messages))
+                   .Set("continue_final_message", entry.At("continue_final_message")));
+  }
+  const auto lists = Batch(fixtures + "/tokenizer/tokenizer.model", batch.Dump());
+  ASSERT_EQ(lists.size(), cases.Size());
+  for (size_t i = 0; i < lists.size(); ++i)
+    EXPECT_EQ(lists[i], cases.At(i).At("ids").AsIntArray()) << i;
+}
+
+}  // namespace
+}  // namespace mixtral::testing

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Members of the family that differ in more than size, end to end through every kind of file: a
+// sliding window where it counts and where it is bogus, very many experts, experts of several types
+// in one layer. Exact mode is compared with the readable reference.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "reference/reference_model.h"
+#include "support/harness.h"
+#include "support/model_files.h"
+#include "support/temp_dir.h"
+#include "support/tiny_model.h"
+
+namespace mixtral::testing {
+namespace {
+
+// Float32 sums in another order: what that may cost with logits of deviation 3.
+constexpr double kTolerance = 1e-4;
+constexpr const char* kKinds[] = {"hf", "native", "m.gguf"};
+
+void WriteAllKinds(const TinyModel& model, const TempDir& dir) {
+  WriteHuggingFace(model, dir / "hf", DType::kF32);
+  WriteMistral(model, dir / "native", DType::kF32);
+  WriteGguf(model, dir / "m.gguf");
+}
+
+HarnessOptions Exact() {
+  HarnessOptions options;
+  options.mode = ComputeMode::kExact;
+  options.kv_dtype = DType::kF32;
+  return options;
+}
+
+void ExpectLikeReference(const std::string& path, std::span<const int32_t> tokens) {
+  SCOPED_TRACE(path);
+  Harness harness(path, Exact());
+  const ReferenceOutput want =
+      ReferenceModel(harness.checkpoint(), harness.config()).Forward(tokens);
+  EXPECT_LT(MaxAbsDifference(harness.Run(tokens), want.logits), kTolerance);
+}
+
+/// Fast mode: the whole prompt at once and one token at a time.
+void ExpectOnePass(const std::string& path, std::span<const int32_t> tokens) {
+  SCOPED_TRACE(path);
+  Harness harness(path);
+  const int one = 1;
+  EXPECT_TRUE(SameBits(harness.Run(tokens), harness.Run(tokens, {&one, 1})));
+}
+
+TEST(Families, AWindowOfADenseModelIsHonoured) {
+  ModelConfig config = TinyConfig();
+  config.n_experts = config.experts_per_token = 0;
+  config.sliding_window = 5;
+  const TempDir dir;
+  WriteAllKinds(MakeTinyModel(config, 31), dir);
+  config.sliding_window = 0;
+  WriteHuggingFace(MakeTinyModel(config, 31), dir / "without", DType::kF32);
+  const std::vector<int32_t> tokens = RandomTokens(40, config.vocab_size, 3);
+  const std::vector<float> without = Harness(dir / "without", Exact()).Run(tokens);
+  for (const char* kind : kKinds) {
+    ExpectLikeReference(dir / kind, tokens);
+    ExpectOnePass(dir / kind, tokens);
+    Harness harness(dir / kind, Exact());
+    EXPECT_EQ(harness.config().sliding_window, 5);
+    EXPECT_TRUE(harness.notices().empty());
+    const std::vector<float> logits = harness.Run(tokens);
+    const auto inside = static_cast<size_t>(5 * config.vocab_size);  // before it bites
+    EXPECT_TRUE(SameBits(std::span(logits).first(inside), std::span(without).first(inside)));
+    EXPECT_GT(MaxAbsDifference(logits, without), 0.1);
+  }
+}
+
+TEST(Families, AWindowOfAMixtralIsIgnoredWithANotice) {
+  ModelConfig config = TinyConfig();
+  const TempDir dir;
+  WriteHuggingFace(MakeTinyModel(config, 32), dir / "without", DType::kF32);
+  config.sliding_window = 5;
+  WriteAllKinds(MakeTinyModel(config, 32), dir);
+  const std::vector<int32_t> tokens = RandomTokens(40, config.vocab_size, 4);
+  const std::vector<float> without = Harness(dir / "without").Run(tokens);
+  for (const char* kind : kKinds) {
+    SCOPED_TRACE(kind);
+    Harness harness(dir / kind);
+    ASSERT_EQ(harness.notices().size(), 1u);
+    EXPECT_TRUE(harness.notices()[0].ends_with("sliding_window 5 ignored: Mixtral has none"))
+        << harness.notices()[0];
+    EXPECT_TRUE(SameBits(harness.Run(tokens), without));
+  }
+}
+
+TEST(Families, ExpertsOfOneLayerMayDifferInType) {
+  ModelConfig config = TinyConfig();
+  config.ffn_dim = 64;  // whole blocks of 32
+  const TempDir dir;
+  const std::vector<std::pair<std::string, DType>> types = {
+      {"blk.0.ffn_gate.0.weight", DType::kQ8_0}, {"blk.0.ffn_gate.1.weight", DType::kF16},
+      {"blk.0.ffn_gate.2.weight", DType::kF32},  {"blk.0.ffn_up.0.weight", DType::kQ4_0},
+      {"blk.0.ffn_up.3.weight", DType::kQ8_0},   {"blk.1.ffn_down.0.weight", DType::kQ8_0},
+      {"blk.1.ffn_down.1.weight", DType::kQ4_0}, {"blk.1.ffn_down.3.weight", DType::kF16}};
+  WriteGguf(MakeTinyModel(config, 33), dir / "m.gguf",
+            {.dtype = DType::kBF16,
+             .experts = ExpertLayout::kSplit,
+             .order = TensorOrder::kScattered,
+             .types = types});
+  const std::vector<int32_t> tokens = RandomTokens(40, config.vocab_size, 5);
+  ExpectLikeReference(dir / "m.gguf", tokens);
+  ExpectOnePass(dir / "m.gguf", tokens);
+}
+
+class ManyExperts : public ::testing::TestWithParam<std::pair<int, int>> {};
+
+TEST_P(ManyExperts, AreRoutedAsTheReferenceDoes) {
+  ModelConfig config = TinyConfig();
+  config.dim = config.ffn_dim = 16;
+  config.vocab_size = 64;
+  std::tie(config.n_experts, config.experts_per_token) = GetParam();
+  const TinyModel model = MakeTinyModel(config, 34);
+  const TempDir dir;
+  WriteAllKinds(model, dir);
+  WriteHuggingFace(model, dir / "fused", DType::kF32, 1, {0, 1});
+  const std::vector<int32_t> tokens = RandomTokens(40, config.vocab_size, 6);
+  ExpectLikeReference(dir / "fused", tokens);
+  ExpectOnePass(dir / "fused", tokens);
+  const std::vector<float> want = Harness(dir / "fused").Run(tokens);
+  for (const char* kind : kKinds)
+    EXPECT_TRUE(SameBits(Harness(dir / kind).Run(tokens), want)) << kind;
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, ManyExperts,
+                         ::testing::Values(std::pair(256, 8), std::pair(256, 1), std::pair(64, 64),
+                                           std::pair(1, 1)),
+                         [](const auto& param) {
+                           return "experts_" + std::to_string(param.param.first) + "_top_" +
+                                  std::to_string(param.param.second);
+                         });
+
+}  // namespace
+}  // namespace mixtral::testing
