@@ -3,6 +3,7 @@
 #include "io/safetensors.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "base/mapped_file.h"
 #include "io/test_images.h"
@@ -188,15 +189,19 @@ TEST(SafetensorsWriterTest, NamesAPathThatCannotBeWritten) {
   const std::string path = folder.In("no/such/folder.safetensors");
   const std::string error = ErrorOf([&] { SafetensorsWriter writer(path); });
   EXPECT_NE(error.find(path), std::string::npos) << error;
+}
 
-  const std::string taken = folder.In("taken");
+TEST(SafetensorsWriterTest, RefusesToReplaceWhatIsNoFile) {
+  const TempFolder folder;
+  const std::string taken = folder.In("taken"), fifo = folder.In("fifo");
   std::filesystem::create_directory(taken);
-  const std::string rename_error = ErrorOf([&] {
-    SafetensorsWriter writer(taken);
-    writer.Finish();
-  });
-  EXPECT_NE(rename_error.find("expected to replace " + taken), std::string::npos) << rename_error;
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  for (const std::string& path : {taken, fifo}) {
+    const std::string error = ErrorOf([&] { SafetensorsWriter writer(path); });
+    EXPECT_NE(error.find("expected a regular file or none"), std::string::npos) << error;
+    EXPECT_NE(error.find(path), std::string::npos) << error;
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
 }
 
 }  // namespace

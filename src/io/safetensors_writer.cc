@@ -24,6 +24,12 @@ std::string Reason() { return std::generic_category().message(errno); }
 
 SafetensorsWriter::SafetensorsWriter(std::string path)
     : path_(std::move(path)), temporary_(fmt::format("{}.{}.tmp", path_, ::getpid())) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path_, ignored);
+  // Renaming over a device or a pipe would replace it.
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    Throw(ErrorCode::kIo, "create file: expected a regular file or none, found another kind, in {}",
+          path_);
   file_ = std::fopen(temporary_.c_str(), "wb");
   if (file_ == nullptr)
     Throw(ErrorCode::kIo, "create file: expected to write {}, found {}", path_, Reason());
