@@ -2,7 +2,7 @@
 // Speed of every matrix slot of every ISA that this host runs, at the shapes of Mixtral 8x7B, on
 // one thread; and the two ceilings of the machine (int8 arithmetic out of registers, reading
 // memory). docs/kernels.md quotes it. Names: gemm/TYPE/ISA/MATRIX/TOKENS, gemv/TYPE/ISA/MATRIX,
-// pack/TYPE/ISA/MATRIX; "exact" stands before a type in Compute::kExact.
+// pack/TYPE/ISA/MATRIX, attend/TYPE/ISA/QUERIES; "exact" stands before a type in Compute::kExact.
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
 
@@ -12,10 +12,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
 
 #include "kernels/avx2/target_begin.h"
 namespace mixtral::bench {
@@ -128,13 +125,13 @@ std::vector<std::byte> RandomWeights(DType dtype, int64_t n_blocks) {
   }
   for (size_t i = 0; i < weights.size(); i += block_bytes) {
     const auto scale = F32ToF16(0x1p-7f * (1 + static_cast<float>(random() % 3000) / 1000));
-    const size_t at = dtype == DType::kQ6_K ? offsetof(BlockQ6K, d) : 0;
+    const BlockFormat& format = kBlockFormats[Index(dtype)];
     if (dtype == DType::kF32) {
       const float value = F16ToF32(scale);
       std::memcpy(&weights[i], &value, 4);
     } else {
-      std::memcpy(&weights[i + at], &scale, 2);
-      if (dtype == DType::kQ4_K) std::memcpy(&weights[i + 2], &scale, 2);
+      std::memcpy(&weights[i + static_cast<size_t>(format.d_at)], &scale, 2);
+      if (format.m_at >= 0) std::memcpy(&weights[i + static_cast<size_t>(format.m_at)], &scale, 2);
     }
   }
   return weights;
@@ -243,6 +240,35 @@ void RegisterCase(const Case& c) {
   benchmark::RegisterBenchmark(("gemv/" + name).c_str(), Gemv, c)->Unit(unit);
 }
 
+/// One tile, all of it visible, as Mixtral's heads have it; 4 operations per position and column.
+void Attend(benchmark::State& state, DType type, Isa isa, int n_q) {
+  constexpr int kHeadDim = 128, kPositions = kernels::kKvTile;
+  const kernels::KernelTable table = kernels::BuildTable(isa);
+  const auto cache = RandomWeights(type, kPositions * kHeadDim);
+  const auto n = static_cast<size_t>(n_q);
+  std::vector<float> q(n * kHeadDim, 0.01f), acc(n * kHeadDim);
+  std::vector<float> maximum(n, -1e30f), denominator(n);
+  const std::vector<int32_t> first(n, 0), last(n, kPositions);
+  for (auto _ : state) {
+    table.attend_tile[Index(type)].fn({q.data(), n_q, kHeadDim, cache.data(), cache.data(),
+                                       first.data(), last.data(), maximum.data(),
+                                       denominator.data(), acc.data()});
+    benchmark::ClobberMemory();
+  }
+  state.counters["Gop/s"] = benchmark::Counter(4e-9 * n_q * kPositions * kHeadDim,
+                                               benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void RegisterAttend(Isa isa) {
+  for (const DType type : {DType::kF32, DType::kF16}) {
+    for (const int n_q : {1, 4, 64}) {
+      const std::string name = "attend/" + std::string(Name(type)) + "/" +
+                               std::string(kernels::IsaName(isa)) + "/" + std::to_string(n_q);
+      benchmark::RegisterBenchmark(name.c_str(), Attend, type, isa, n_q);
+    }
+  }
+}
+
 void RegisterCeilings() {
   constexpr int64_t kPasses = 1000;
   const auto arithmetic = [](benchmark::State& state, void (*steps)(int64_t), int ops_per_pass) {
@@ -275,6 +301,7 @@ int main(int argc, char** argv) {
   if (k::HostIsa() >= k::Isa::kAvx2) mixtral::bench::RegisterCeilings();
   for (const k::Isa isa : {k::Isa::kScalar, k::Isa::kAvx2}) {
     if (isa > k::HostIsa()) continue;
+    mixtral::bench::RegisterAttend(isa);
     for (int i = 0; i < mixtral::kNumMatrixDTypes; ++i) {
       for (const mixtral::bench::Shape& shape : mixtral::bench::kShapes) {
         const auto dtype = static_cast<mixtral::DType>(i);

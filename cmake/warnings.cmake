@@ -8,6 +8,10 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+# The modules become one shared library, too. Hidden visibility keeps their code what it would be in a program.
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
 
 add_library(mixtral_flags INTERFACE)
 target_compile_options(mixtral_flags INTERFACE -ffp-contract=off -fno-math-errno -fno-trapping-math

@@ -30,7 +30,7 @@ def kind_of(path):
         return "markdown"
     if name == "CMakeLists.txt" or name.endswith((".cmake", ".sh", ".py", ".clang-tidy", ".clang-format")):
         return "script"
-    if path in ("quickstart", "test", ".ci/run", "tools/tidy"):
+    if path in ("quickstart", "test", ".ci/run") or (path.startswith("tools/") and "." not in name):
         return "script"
     return None
 

@@ -81,6 +81,7 @@ struct GenerateOptions {
   bool ignore_eos = false;           // neither ends it then
   RoutingPolicy policy;
   StreamStart stream_start = StreamStart::kContinuation;
+  ForwardObserver* observer = nullptr;  // sees the positions that are computed, not those cached
 };
 
 struct GenerateResult {
@@ -131,11 +132,12 @@ class Session {
   DType kv_dtype_;
   KvCache kv_;
   SeqId seq_;
-  std::vector<TokenId> cached_;  // tokens whose keys and values are in the cache
-  RoutingPolicy policy_;         // that cached_ was computed with
-  std::vector<float> logits_;    // [V] of the last position computed
-  uint64_t step_bytes_;          // weights that one decode step reads under policy_
-  size_t position_bytes_;        // keys and values of one position, all layers
+  std::vector<TokenId> cached_;          // tokens whose keys and values are in the cache
+  RoutingPolicy policy_;                 // that cached_ was computed with
+  ForwardObserver* observer_ = nullptr;  // of the Generate that runs
+  std::vector<float> logits_;            // [V] of the last position computed
+  uint64_t step_bytes_;                  // weights that one decode step reads under policy_
+  size_t position_bytes_;                // keys and values of one position, all layers
 };
 
 }  // namespace mixtral

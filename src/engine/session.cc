@@ -140,7 +140,7 @@ void Session::Step(std::span<const TokenId> tokens, WantLogits want) {
   const auto vocab = static_cast<int64_t>(logits_.size());
   ForwardOutput output;
   if (want == WantLogits::kYes) output.logits = {logits_.data(), 1, vocab, vocab};
-  engine_->transformer().Forward(batch, kv_, output);
+  engine_->transformer().Forward(batch, kv_, output, observer_);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
 }
 
@@ -194,6 +194,7 @@ GenerateResult Session::Generate(
   TextOutput text(*engine_, options, on_text);
   GenerateResult result;
   result.prompt_tokens = std::ssize(prompt);
+  observer_ = options.observer;
 
   auto start = Clock::now();
   KeepCommonPrefix(prompt, options.policy);

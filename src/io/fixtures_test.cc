@@ -114,20 +114,12 @@ TEST_F(FixturesTest, ReadsTheVocabularyOfAGguf) {
   EXPECT_EQ(vocabulary->bos_id, 1);
 }
 
-// Which types are run grows; a file is opened whole or refused by the name of a type, never
-// misread.
-TEST_F(FixturesTest, OpensKQuantMixturesOrNamesTheirType) {
+TEST_F(FixturesTest, OpensEveryKQuantMixture) {
   for (const char* mixture : {"q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k"}) {
     SCOPED_TRACE(mixture);
-    const std::string path = Fixtures() + "small-mixtral/gguf/small-mixtral-" + mixture + ".gguf";
-    size_t n_tensors = 0;
-    const std::string error = ErrorOf([&] { n_tensors = OpenCheckpoint(path)->Names().size(); });
-    if (error.empty()) {
-      EXPECT_EQ(n_tensors, 23u);
-    } else {
-      EXPECT_TRUE(error.starts_with("unsupported: tensor type: Q")) << error;
-      EXPECT_NE(error.find("is not supported yet"), std::string::npos) << error;
-    }
+    const auto checkpoint =
+        OpenCheckpoint(Fixtures() + "small-mixtral/gguf/small-mixtral-" + mixture + ".gguf");
+    EXPECT_EQ(checkpoint->Names().size(), 23u);
   }
 }
 

@@ -23,15 +23,23 @@ void CheckPlainName(const std::string& name, const std::string& index_path) {
           Printable(name), index_path);
 }
 
-std::map<std::string, std::string> ReadWeightMap(const std::string& index_path) {
-  const Json index = Json::Parse(ReadTextFile(index_path), index_path);
-  const Json weight_map = index.At("weight_map");
-  std::map<std::string, std::string> shard_of;  // tensor -> file name
-  for (const std::string& name : weight_map.Keys()) shard_of[name] = weight_map.At(name).AsString();
+}  // namespace
+
+std::map<std::string, std::string> ParseWeightIndex(std::string_view text,
+                                                    const std::string& where) {
+  const Json weight_map = Json::Parse(text, where).At("weight_map");
+  std::map<std::string, std::string> shard_of;
+  std::set<std::string> shards;
+  for (const std::string& name : weight_map.Keys()) {
+    std::string shard = weight_map.At(name).AsString();
+    if (shards.insert(shard).second) CheckPlainName(shard, where);
+    shard_of[name] = std::move(shard);
+  }
+  if (shards.empty() || shards.size() > kMaxShards)
+    Throw(ErrorCode::kCorrupt, "weight_map: expected 1..{} files, found {}, in {}", kMaxShards,
+          shards.size(), where);
   return shard_of;
 }
-
-}  // namespace
 
 const TensorView* MappedCheckpoint::Find(std::string_view name) const {
   const auto found = tensors_.find(name);
@@ -85,13 +93,10 @@ void MappedCheckpoint::AddSafetensors(const std::string& single_name,
 }
 
 void MappedCheckpoint::AddShards(const std::string& index_path) {
-  const std::map<std::string, std::string> shard_of = ReadWeightMap(index_path);
+  const std::map<std::string, std::string> shard_of =
+      ParseWeightIndex(ReadTextFile(index_path), index_path);
   std::set<std::string> shards;
   for (const auto& [name, shard] : shard_of) shards.insert(shard);
-  for (const std::string& shard : shards) CheckPlainName(shard, index_path);
-  if (shards.empty() || shards.size() > kMaxShards)
-    Throw(ErrorCode::kCorrupt, "weight_map: expected 1..{} files, found {}, in {}", kMaxShards,
-          shards.size(), index_path);
   for (const std::string& shard : shards) {
     const std::string shard_path = InFolder(shard);
     if (!FileExists(shard_path))

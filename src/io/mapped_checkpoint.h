@@ -60,6 +60,11 @@ class MappedCheckpoint : public Checkpoint {
   std::map<std::string, Entry, std::less<>> tensors_;
 };
 
+/// The weight_map of a "SINGLE.index.json": tensor -> file name. Throws Error{kCorrupt} for names
+/// that lead out of the folder.
+std::map<std::string, std::string> ParseWeightIndex(std::string_view text,
+                                                    const std::string& where);
+
 /// A file of a folder as text, or nullopt when it is not there.
 std::optional<std::string> ReadIfThere(const std::string& path);
 bool FileExists(const std::string& path);  // a regular file, or a link to one

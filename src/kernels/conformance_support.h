@@ -11,10 +11,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
 
 namespace mixtral::kernels::testing {
 
@@ -51,7 +48,7 @@ class Bytes {
 };
 
 /// How the bits of quantised weights are chosen; the extremes show an overflow.
-enum class Fill { kRandom, kOnes, kHighBits };
+enum class Fill { kRandom, kOnes, kHighBits, kZeros };
 
 /// One row of n stored weights: random, or every quant and scale at an extreme. Each f16 is between
 /// 2^-7 and 2^-5 in magnitude.
@@ -68,17 +65,19 @@ inline void FillRow(DType dtype, int n, Fill fill, std::mt19937& random, std::by
     return;
   }
   for (size_t i = 0; i < bytes; ++i) {
-    const auto value = fill == Fill::kRandom ? random() & 255u : fill == Fill::kOnes ? 255u : 128u;
-    row[i] = static_cast<std::byte>(value);
+    row[i] = static_cast<std::byte>(fill == Fill::kRandom     ? random() & 255u
+                                    : fill == Fill::kOnes     ? 255u
+                                    : fill == Fill::kHighBits ? 128u
+                                                              : 0u);
   }
   const auto block_bytes = static_cast<size_t>(Info(dtype).block_bytes);
-  const size_t at = dtype == DType::kQ6_K ? offsetof(BlockQ6K, d) : 0;
+  const BlockFormat& format = kBlockFormats[Index(dtype)];
   for (size_t i = 0; i < bytes; i += block_bytes) {
     std::uniform_real_distribution<float> uniform(0x1p-7f, 0x1p-5f);
     const uint16_t d = F32ToF16(random() % 2 == 0 ? uniform(random) : -uniform(random));
     const uint16_t dmin = F32ToF16(uniform(random));
-    std::memcpy(row + i + at, &d, 2);
-    if (dtype == DType::kQ4_K) std::memcpy(row + i + 2, &dmin, 2);
+    std::memcpy(row + i + format.d_at, &d, 2);
+    if (format.m_at >= 0) std::memcpy(row + i + format.m_at, &dmin, 2);
   }
 }
 
@@ -90,10 +89,8 @@ inline std::vector<float> Decode(DType dtype, const std::byte* row, int n) {
     if (dtype == DType::kF16) out[i] = F16ToF32(LoadUnaligned<uint16_t>(row + i * 2));
     if (dtype == DType::kBF16) out[i] = Bf16ToF32(LoadUnaligned<uint16_t>(row + i * 2));
   }
-  if (dtype == DType::kQ8_0) DequantizeRowQ8_0(row, n, out.data());
-  if (dtype == DType::kQ4_0) DequantizeRowQ4_0(row, n, out.data());
-  if (dtype == DType::kQ4_K) DequantizeRowQ4K(row, n, out.data());
-  if (dtype == DType::kQ6_K) DequantizeRowQ6K(row, n, out.data());
+  if (const auto dequantize = kBlockFormats[Index(dtype)].dequantize; dequantize != nullptr)
+    dequantize(row, n, out.data());
   return out;
 }
 

@@ -2,27 +2,16 @@
 // The plain Q4_0 quantiser.
 #include "tensor/block_q4_0.h"
 
-#include <algorithm>
-#include <cmath>
+#include "tensor/block_quantize.h"
 
 namespace mixtral {
 
-void QuantizeRowQ4_0(const float* x, int64_t n, void* row) noexcept {
-  auto* bytes = static_cast<std::byte*>(row);
-  for (int64_t i = 0; i < n; i += 32, bytes += sizeof(BlockQ4_0)) {
-    float largest = 0;  // with its sign: -8 steps reach further than +7
-    for (int j = 0; j < 32; ++j) {
-      if (std::fabs(x[i + j]) > std::fabs(largest)) largest = x[i + j];
-    }
-    BlockQ4_0 block{};
-    block.d = F32ToF16(largest / -8);
-    const float d = F16ToF32(block.d);
-    for (int j = 0; j < 32; ++j) {
-      const float steps = d != 0 ? std::clamp(std::nearbyint(x[i + j] / d), -8.0f, 7.0f) : 0.0f;
-      const int q = static_cast<int>(steps) + 8;
-      block.qs[j % 16] = static_cast<uint8_t>(block.qs[j % 16] | q << (j / 16 * 4));
-    }
-    std::memcpy(bytes, &block, sizeof block);
+void QuantizeBlock(const float* x, BlockQ4_0* block) noexcept {
+  block->d = F32ToF16(Largest(x, 32) / -8);  // with its sign: -8 steps reach further than +7
+  const float d = F16ToF32(block->d);
+  for (int i = 0; i < 32; ++i) {
+    const int q = 8 + (d != 0 ? RoundTo(x[i] / d, -8, 7) : 0);
+    block->qs[i % 16] = static_cast<uint8_t>(block->qs[i % 16] | q << (i / 16 * 4));
   }
 }
 

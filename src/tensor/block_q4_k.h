@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Q4_K: 256 weights in 144 bytes, eight sub-blocks of 32, w = d * sc * q - dmin * m. The block, its
-// decoding (inline, so that kernels/ needs no library) and a plain quantiser for tests.
+// Q4_K: 256 weights in 144 bytes, eight sub-blocks of 32, w = d * sc * q - dmin * m. Decoding is in
+// block_decode.h, matrix products in kernels/.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
-#include "tensor/float_bits.h"
+#include "tensor/block_decode.h"
 
 namespace mixtral {
 
 struct BlockQ4K {
-  static constexpr int kElements = 256;
+  static constexpr DType kDType = DType::kQ4_K;
+  static constexpr int kElements = 256, kSubBlock = 32;
+  static constexpr bool kMinimums = true;
   uint16_t d;          // f16 scale of the scales
   uint16_t dmin;       // f16 scale of the minimums
   uint8_t scales[12];  // eight 6-bit scales and eight 6-bit minimums, see ScaleQ4K
@@ -30,28 +29,33 @@ inline int ScaleQ4K(const uint8_t* scales, int j) {
 inline int MinimumQ4K(const uint8_t* scales, int j) {
   return j < 4 ? scales[j + 4] & 63 : (scales[j + 4] >> 4) | ((scales[j] >> 6) << 4);
 }
+/// Puts both into scales, which was zero there.
+inline void StoreScalesQ4K(uint8_t* s, int j, int scale, int minimum) {
+  if (j < 4) {
+    s[j] = static_cast<uint8_t>(s[j] | scale);
+    s[j + 4] = static_cast<uint8_t>(s[j + 4] | minimum);
+  } else {
+    s[j + 4] = static_cast<uint8_t>((scale & 15) | (minimum & 15) << 4);
+    s[j - 4] = static_cast<uint8_t>(s[j - 4] | (scale >> 4) << 6);
+    s[j] = static_cast<uint8_t>(s[j] | (minimum >> 4) << 6);
+  }
+}
 
-/// row: n / 256 blocks at any alignment; out[n].
-inline void DequantizeRowQ4K(const void* row, int64_t n, float* out) noexcept {
-  const auto* bytes = static_cast<const std::byte*>(row);
-  for (int64_t i = 0; i < n; i += 256, bytes += sizeof(BlockQ4K)) {
-    const auto block = LoadUnaligned<BlockQ4K>(bytes);
-    const float d = F16ToF32(block.d), dmin = F16ToF32(block.dmin);
-    for (int j = 0; j < 8; ++j) {
-      const float scale = d * static_cast<float>(ScaleQ4K(block.scales, j));
-      const float minimum = dmin * static_cast<float>(MinimumQ4K(block.scales, j));
-      const uint8_t* qs = block.qs + j / 2 * 32;
-      const int shift = j % 2 * 4;
-      for (int l = 0; l < 32; ++l) {
-        const float product = scale * static_cast<float>((qs[l] >> shift) & 15);
-        out[i + j * 32 + l] = product - minimum;
-      }
+inline int Scale(const BlockQ4K& block, int j) { return ScaleQ4K(block.scales, j); }
+inline int Minimum(const BlockQ4K& block, int j) { return MinimumQ4K(block.scales, j); }
+/// w[256], 0..15
+inline void Quants(const BlockQ4K& block, int8_t* w) {
+  for (int pair = 0; pair < 4; ++pair) {
+    for (int l = 0; l < 32; ++l) {
+      const uint8_t byte = block.qs[pair * 32 + l];
+      w[pair * 64 + l] = byte & 15;
+      w[pair * 64 + 32 + l] = static_cast<int8_t>(byte >> 4);
     }
   }
 }
 
 /// Plain rounding between the least (or 0) and the largest weight of each sub-block:
 /// |error| <= d * sc / 2 + d * 15 + dmin / 2 (scales and minimums are rounded to 6 bits).
-void QuantizeRowQ4K(const float* x, int64_t n, void* row) noexcept;
+void QuantizeBlock(const float* x, BlockQ4K* block) noexcept;
 
 }  // namespace mixtral

@@ -2,25 +2,15 @@
 // The plain Q8_0 quantiser.
 #include "tensor/block_q8_0.h"
 
-#include <algorithm>
-#include <cmath>
+#include "tensor/block_quantize.h"
 
 namespace mixtral {
 
-void QuantizeRowQ8_0(const float* x, int64_t n, void* row) noexcept {
-  auto* bytes = static_cast<std::byte*>(row);
-  for (int64_t i = 0; i < n; i += 32, bytes += sizeof(BlockQ8_0)) {
-    float largest = 0;
-    for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[i + j]));
-    BlockQ8_0 block{};
-    block.d = F32ToF16(largest / 127);
-    const float d = F16ToF32(block.d);  // divide by the scale that decoding will use
-    for (int j = 0; j < 32 && d > 0; ++j) {
-      const float steps = std::clamp(std::nearbyint(x[i + j] / d), -127.0f, 127.0f);
-      block.qs[j] = static_cast<int8_t>(steps);
-    }
-    std::memcpy(bytes, &block, sizeof block);
-  }
+void QuantizeBlock(const float* x, BlockQ8_0* block) noexcept {
+  block->d = F32ToF16(std::fabs(Largest(x, 32)) / 127);
+  const float d = F16ToF32(block->d);  // divide by the scale that decoding will use
+  for (int i = 0; i < 32 && d > 0; ++i)
+    block->qs[i] = static_cast<int8_t>(RoundTo(x[i] / d, -127, 127));
 }
 
 }  // namespace mixtral

@@ -10,9 +10,26 @@
 
 namespace mixtral {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kI32 };
-inline constexpr int kNumDTypes = 8;
-inline constexpr int kNumMatrixDTypes = 7;  // all before kI32 can be the type of a weight matrix
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS,
+  kI32
+};
+inline constexpr int kNumDTypes = 16;
+inline constexpr int kNumMatrixDTypes = 15;  // all before kI32 can be the type of a weight matrix
 
 struct DTypeInfo {
   std::string_view name;  // llama.cpp's spelling
@@ -27,8 +44,16 @@ inline constexpr std::array<DTypeInfo, kNumDTypes> kDTypeInfo = {{
     {"BF16", 1, 2, true},
     {"Q8_0", 32, 34, false},
     {"Q4_0", 32, 18, false},
+    {"Q4_1", 32, 20, false},
+    {"Q5_0", 32, 22, false},
+    {"Q5_1", 32, 24, false},
+    {"Q2_K", 256, 84, false},
+    {"Q3_K", 256, 110, false},
     {"Q4_K", 256, 144, false},
+    {"Q5_K", 256, 176, false},
     {"Q6_K", 256, 210, false},
+    {"IQ4_NL", 32, 18, false},
+    {"IQ4_XS", 256, 136, false},
     {"I32", 1, 4, true},
 }};
 

@@ -34,8 +34,8 @@ struct ToolCall {
 };
 
 struct Message {
-  std::string role;  // "system", "user", "assistant", "tool"
-  std::string content;
+  std::string role = {};  // "system", "user", "assistant", "tool"
+  std::string content = {};
   std::vector<ToolCall> tool_calls = {};  // an assistant's; then content is empty
   std::string tool_call_id = {};          // a tool's: the call that this answers
   std::string name = {};                  // a tool's: the function's name

@@ -205,10 +205,10 @@ TEST(ChatFormat, HasNames) {
   EXPECT_EQ(ChatFormatFromName("llama-2"), ChatFormat::kLlama2);
   EXPECT_EQ(ErrorOf([] { ChatFormatFromName("mistral-v4"); }),
             "invalid argument: chat format: expected one of none, mistral-v1, mistral-v2, "
-            "mistral-v3, llama-2, chatml, found 'mistral-v4' (did you mean mistral-v1?)");
+            "mistral-v3, llama-2, chatml, template, found 'mistral-v4' (did you mean mistral-v1?)");
   EXPECT_EQ(ErrorOf([] { ChatFormatFromName("zephyr"); }),
             "invalid argument: chat format: expected one of none, mistral-v1, mistral-v2, "
-            "mistral-v3, llama-2, chatml, found 'zephyr'");
+            "mistral-v3, llama-2, chatml, template, found 'zephyr'");
 }
 
 TEST(ChatFormat, DefaultGoesByTheControlPiece) {

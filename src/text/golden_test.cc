@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real Mixtral vocabulary against independent goldens, read from tokenizer.model and again
-// through the lists that a GGUF file would carry.
+// The real Mixtral vocabulary against independent goldens, read from tokenizer.model, through the
+// lists that a GGUF file would carry, and as the tokenizer.json that would be made from it.
 #include <gtest/gtest.h>
 
 #include "base/json.h"
@@ -8,13 +8,14 @@
 #include "base/rng.h"
 #include "text/chat_template.h"
 #include "text/sentencepiece_model.h"
+#include "text/test_templates.h"
 #include "text/test_vocabulary.h"
 #include "text/token_stream.h"
 
 namespace mixtral {
 namespace {
 
-enum class From : uint8_t { kSentencePiece, kLists };
+enum class From : uint8_t { kSentencePiece, kLists, kTokenizerJson };
 
 VocabularyLists ListsOf(const Vocabulary& vocabulary) {
   VocabularyLists lists;
@@ -56,10 +57,13 @@ class Golden : public testing::TestWithParam<From> {
     const std::string path = test::SharedFile("fixtures/tokenizer/tokenizer.model");
     if (path.empty()) GTEST_SKIP() << "no shared fixtures: set MIXTRAL_SHARED";
     const std::string bytes = ReadTextFile(path);
-    tokenizer_ = std::make_unique<Tokenizer>(
-        GetParam() == From::kSentencePiece
-            ? Tokenizer::FromSentencePiece(bytes)
-            : Tokenizer::FromVocabulary(ListsOf(ParseSentencePieceModel(bytes))));
+    tokenizer_ = std::make_unique<Tokenizer>(Make(bytes));
+  }
+  static Tokenizer Make(const std::string& bytes) {
+    if (GetParam() == From::kSentencePiece) return Tokenizer::FromSentencePiece(bytes);
+    const VocabularyLists lists = ListsOf(ParseSentencePieceModel(bytes));
+    if (GetParam() == From::kLists) return Tokenizer::FromVocabulary(lists);
+    return Tokenizer::FromTokenizerJson(test::MakeTokenizerJson(lists).Dump());
   }
   static Json Read(std::string_view name) {
     const std::string path = test::SharedFile(fmt::format("fixtures/tokenizer/{}", name));
@@ -147,6 +151,23 @@ TEST_P(Golden, RendersChats) {
             Ids(Read("mistral_common_no_tools_tokens_v1.json").At("tokens")));
 }
 
+TEST_P(Golden, RendersChatsByTemplate) {
+  for (const std::string_view jinja : {test::kV1Template, test::kV1SpacedTemplate}) {
+    const ChatTemplate chat(jinja, tokenizer_.get());
+    EXPECT_EQ(RecogniseTemplate(jinja, *tokenizer_), ChatFormat::kMistralV1);
+    const Json cases = Read("chat_goldens.json").At("cases");
+    for (size_t i = 0; i < cases.Size(); ++i) {
+      std::vector<Message> messages = ReadMessages(cases.At(i).At("messages"));
+      if (const std::optional<Json> system = cases.At(i).Find("system")) {
+        messages.insert(messages.begin(), {"system", system->AsString()});
+      }
+      const RenderOptions options{.continue_final_message =
+                                      cases.At(i).At("continue_final_message").AsBool()};
+      EXPECT_EQ(chat.Render(messages, options), Ids(cases.At(i).At("ids"))) << i;
+    }
+  }
+}
+
 TEST_P(Golden, RendersPublishedChats) {
   const ChatTemplate chat(ChatFormat::kMistralV1, tokenizer_.get());
   const std::vector<Message> turns = {
@@ -178,11 +199,14 @@ TEST_P(Golden, LongTextHasTheSameIdsInParts) {
   EXPECT_EQ(tokenizer_->Decode(ids), text);
 }
 
-INSTANTIATE_TEST_SUITE_P(Vocabulary, Golden, testing::Values(From::kSentencePiece, From::kLists),
-                         [](const auto& instance) {
-                           return instance.param == From::kSentencePiece ? "SentencePiece"
-                                                                         : "Lists";
-                         });
+std::string NameOf(const testing::TestParamInfo<From>& instance) {
+  constexpr const char* kNames[] = {"SentencePiece", "Lists", "TokenizerJson"};
+  return kNames[static_cast<size_t>(instance.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Vocabulary, Golden,
+                         testing::Values(From::kSentencePiece, From::kLists, From::kTokenizerJson),
+                         NameOf);
 
 }  // namespace
 }  // namespace mixtral

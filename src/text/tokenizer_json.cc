@@ -118,9 +118,9 @@ class Reader {
 
     ReadPieces(model.At("vocab"));
     ReadMerges(model.At("merges"));
-    CheckSplits();
     ReadAddedTokens();
     SetUnknown(model);
+    CheckSplits();
     vocabulary_.bos_id = FindControl(vocabulary_, "<s>");
     vocabulary_.eos_id = FindControl(vocabulary_, "</s>");
     ValidateVocabulary(&vocabulary_);
@@ -180,6 +180,7 @@ class Reader {
       const Json merge = merges.At(i);
       std::string left, right;
       if (merge.IsArray()) {
+        if (merge.Size() != 2) Refuse(merge, "two pieces", fmt::format("{}", merge.Size()));
         left = merge.At(size_t{0}).AsString();
         right = merge.At(size_t{1}).AsString();
       } else {
@@ -206,10 +207,14 @@ class Reader {
     return piece.empty();
   }
 
+  bool IsNormal(TokenId id) const {
+    return vocabulary_.types[static_cast<size_t>(id)] == PieceType::kNormal;
+  }
+
   void CheckSplits() const {
     size_t work = 0;
     for (const auto& [piece, id] : ids_) {
-      if (vocabulary_.types[static_cast<size_t>(id)] != PieceType::kNormal) continue;
+      if (!IsNormal(id)) continue;
       work += piece.size() * piece.size();
       if (work > kMaxSplitWork || piece.size() > kMaxPieceBytes) {
         Throw(ErrorCode::kUnsupported, "tokenizer.json $.model.vocab: pieces are too long in all");
@@ -217,6 +222,7 @@ class Reader {
       for (size_t at = 1; at < piece.size(); ++at) {
         const auto left = ids_.find(piece.substr(0, at)), right = ids_.find(piece.substr(at));
         if (left == ids_.end() || right == ids_.end()) continue;
+        if (!IsNormal(left->second) || !IsNormal(right->second)) continue;
         if (pairs_.contains({left->second, right->second})) continue;
         Throw(
             ErrorCode::kUnsupported,

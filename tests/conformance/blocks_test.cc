@@ -119,7 +119,13 @@ TEST_P(FixtureBlocks, ProductsAgree) {
 INSTANTIATE_TEST_SUITE_P(All, FixtureBlocks,
                          ::testing::Values(Param{DType::kQ8_0, "q8_0.safetensors"},
                                            Param{DType::kQ4_0, "q4_0.safetensors"},
+                                           Param{DType::kQ4_1, "q4_1.safetensors"},
+                                           Param{DType::kQ5_0, "q5_0.safetensors"},
+                                           Param{DType::kQ5_1, "q5_1.safetensors"},
+                                           Param{DType::kQ2_K, "q2_k.safetensors"},
+                                           Param{DType::kQ3_K, "q3_k.safetensors"},
                                            Param{DType::kQ4_K, "q4_k.safetensors"},
+                                           Param{DType::kQ5_K, "q5_k.safetensors"},
                                            Param{DType::kQ6_K, "q6_k.safetensors"}),
                          [](const auto& param) { return std::string(Name(param.param.dtype)); });
 

@@ -209,13 +209,22 @@ std::string NameOf(const ::testing::TestParamInfo<Parameters>& info) {
          std::string(Name(kv)) + "_" + std::string(Name(weights));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, Invariants,
-    ::testing::Combine(::testing::Values(ComputeMode::kFast, ComputeMode::kExact),
-                       ::testing::Values(DType::kF16, DType::kF32),
-                       ::testing::Values(DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0,
-                                         DType::kQ4_0, DType::kQ4_K, DType::kQ6_K)),
-    NameOf);
+// Every weight type by the fast path with the usual cache; the other cache and exact arithmetic
+// with one type of each kind.
+std::vector<Parameters> Grid() {
+  std::vector<Parameters> grid;
+  for (int i = 0; i < kNumMatrixDTypes; ++i)
+    grid.emplace_back(ComputeMode::kFast, DType::kF16, static_cast<DType>(i));
+  for (const DType weights : {DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
+    grid.emplace_back(ComputeMode::kFast, DType::kF32, weights);
+    grid.emplace_back(ComputeMode::kExact, DType::kF32, weights);
+  }
+  for (const DType weights : {DType::kF32, DType::kIQ4_XS})
+    grid.emplace_back(ComputeMode::kExact, DType::kF16, weights);
+  return grid;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Invariants, ::testing::ValuesIn(Grid()), NameOf);
 
 }  // namespace
 }  // namespace mixtral::testing

@@ -127,9 +127,13 @@ TEST_P(WeightTypes, ExactModeIsTheFileExpandedToFloat) {
   Compare(dir / "m.gguf", 20, 3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, WeightTypes,
-                         ::testing::Values(DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0,
-                                           DType::kQ4_0, DType::kQ4_K, DType::kQ6_K),
+std::vector<DType> AllWeightTypes() {
+  std::vector<DType> types;
+  for (int i = 0; i < kNumMatrixDTypes; ++i) types.push_back(static_cast<DType>(i));
+  return types;
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, WeightTypes, ::testing::ValuesIn(AllWeightTypes()),
                          [](const auto& param) { return std::string(Name(param.param)); });
 
 }  // namespace

@@ -43,7 +43,8 @@ TEST(ReferenceVsGoldens, Agrees) {
     CheckFile(folder + "/tiny-mixtral", "exact", file);
   CheckFile(folder + "/tiny-mixtral", "q8_0", "gguf/tiny-q8_0.gguf");
   CheckFile(folder + "/tiny-mixtral", "q4_0", "gguf/tiny-q4_0.gguf");
-  CheckFile(folder + "/small-mixtral", "q6_k", "gguf/small-mixtral-q6_k.gguf");
+  for (const std::string mixture : {"q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k"})
+    CheckFile(folder + "/small-mixtral", mixture, "gguf/small-mixtral-" + mixture + ".gguf");
   CheckFile(folder + "/tied-mixtral", "exact", "hf-f32");
   CheckFile(folder + "/dense-mistral", "exact", "native-bf16");
 }

@@ -3,10 +3,10 @@
 // end.
 #include "support/gguf_writer.h"
 
+#include <array>
 #include <cstring>
 #include <span>
 
-#include "base/check.h"
 #include "base/mapped_file.h"
 
 namespace mixtral::testing {
@@ -29,29 +29,9 @@ void PutString(std::string& out, std::string_view text) {
   out.append(text);
 }
 
-uint32_t GgmlType(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return 0;
-    case DType::kF16:
-      return 1;
-    case DType::kQ4_0:
-      return 2;
-    case DType::kQ8_0:
-      return 8;
-    case DType::kQ4_K:
-      return 12;
-    case DType::kQ6_K:
-      return 14;
-    case DType::kI32:
-      return 26;
-    case DType::kBF16:
-      return 30;
-    default:
-      Check(false, "a type that the test writer does not know");
-      return 0;
-  }
-}
+/// ggml's type id, by DType.
+constexpr std::array<uint32_t, kNumDTypes> kGgmlTypes = {0,  1,  30, 8,  2,  3,  6,  7,
+                                                         10, 11, 12, 13, 14, 20, 23, 26};
 
 void PadTo(std::string& out, size_t alignment) {
   out.resize((out.size() + alignment - 1) / alignment * alignment, '\0');
@@ -111,7 +91,7 @@ void GgufWriter::AddTensor(std::string_view name, DType dtype, const std::vector
   PutString(infos_, name);
   Put<uint32_t>(infos_, static_cast<uint32_t>(shape.size()));
   for (size_t i = shape.size(); i > 0; --i) Put<int64_t>(infos_, shape[i - 1]);
-  Put(infos_, GgmlType(dtype));
+  Put(infos_, kGgmlTypes[Index(dtype)]);
   PadTo(data_, kDataAlignment);
   Put<uint64_t>(infos_, data_.size());
   data_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());

@@ -5,15 +5,18 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
+#include "tensor/block_quantize.h"
 #include "tensor/float_bits.h"
 
 namespace mixtral::testing {
 
 namespace {
+
+template <class... Blocks>
+void EncodeBlocks(DType dtype, const float* x, int64_t n, std::byte* row, BlockList<Blocks...>) {
+  ((dtype == Blocks::kDType ? QuantizeRow<Blocks>(x, n, row) : void()), ...);
+}
 
 void EncodeRow(DType dtype, const float* x, int64_t n, std::byte* row) {
   switch (dtype) {
@@ -27,20 +30,14 @@ void EncodeRow(DType dtype, const float* x, int64_t n, std::byte* row) {
         std::memcpy(row + i * 2, &bits, sizeof bits);
       }
       return;
-    case DType::kQ8_0:
-      return QuantizeRowQ8_0(x, n, row);
-    case DType::kQ4_0:
-      return QuantizeRowQ4_0(x, n, row);
-    case DType::kQ4_K:
-      return QuantizeRowQ4K(x, n, row);
-    case DType::kQ6_K:
-      return QuantizeRowQ6K(x, n, row);
     case DType::kI32:
       for (int64_t i = 0; i < n; ++i) {
         const auto value = static_cast<int32_t>(x[i]);
         std::memcpy(row + i * 4, &value, sizeof value);
       }
       return;
+    default:
+      return EncodeBlocks(dtype, x, n, row, AllBlocks{});
   }
 }
 
@@ -56,16 +53,10 @@ void DecodeRow(DType dtype, const std::byte* row, int64_t n, float* out) {
         out[i] = dtype == DType::kF16 ? F16ToF32(bits) : Bf16ToF32(bits);
       }
       return;
-    case DType::kQ8_0:
-      return DequantizeRowQ8_0(row, n, out);
-    case DType::kQ4_0:
-      return DequantizeRowQ4_0(row, n, out);
-    case DType::kQ4_K:
-      return DequantizeRowQ4K(row, n, out);
-    case DType::kQ6_K:
-      return DequantizeRowQ6K(row, n, out);
     case DType::kI32:
-      Check(false, "integers are no weights");
+      return Check(false, "integers are no weights");
+    default:
+      return kBlockFormats[Index(dtype)].dequantize(row, n, out);
   }
 }
 

@@ -17,8 +17,11 @@ using cpu_test::RandomWeight;
 using cpu_test::TestWeight;
 using cpu_test::Values;
 
-constexpr std::array<DType, kNumMatrixDTypes> kTypes = {
-    DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K};
+const std::vector<DType> kTypes = [] {
+  std::vector<DType> types;
+  for (int i = 0; i < kNumMatrixDTypes; ++i) types.push_back(static_cast<DType>(i));
+  return types;
+}();
 
 ErrorCode UploadError(const TensorView& view) {
   const auto backend = MakeCpuBackend(1, ComputeMode::kFast);

@@ -13,7 +13,7 @@
 #include "backend/backend.h"
 #include "base/rng.h"
 #include "kernels/kernel_table.h"
-#include "tensor/float_bits.h"
+#include "tensor/block_formats.h"
 
 namespace mixtral::cpu_test {
 
@@ -48,12 +48,10 @@ inline void FillRow(DType dtype, const CounterRng& rng, uint64_t counter, int64_
   for (size_t i = 0; i < n; ++i) row[i] = static_cast<std::byte>(rng.Bits(counter + i) & 0xFF);
   for (size_t b = 0; b < n; b += block_bytes) {
     const auto scale = static_cast<float>(rng.Uniform(counter + n + b));
-    if (dtype == DType::kQ6_K) {
-      PutF16(row + b + 208, 1e-4f * scale);
-    } else {
-      PutF16(row + b, (dtype == DType::kQ4_K ? 1e-3f : 1e-2f) * scale);
-      if (dtype == DType::kQ4_K) PutF16(row + b + 2, 5e-3f * scale);
-    }
+    const BlockFormat& format = kBlockFormats[Index(dtype)];
+    const float largest = block_bytes < 64 ? 1e-2f : format.m_at < 0 ? 1e-4f : 1e-3f;
+    PutF16(row + b + format.d_at, largest * scale);
+    if (format.m_at >= 0) PutF16(row + b + format.m_at, 5e-3f * scale);
   }
 }
 

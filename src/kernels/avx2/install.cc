@@ -6,10 +6,10 @@ namespace mixtral::kernels::avx2 {
 
 void Install(KernelTable& table) {
   InstallFloatMatmul(table);
-  InstallQ8_0(table);
-  InstallQ4_0(table);
-  InstallQ4K(table);
-  InstallQ6K(table);
+  InstallSigned(table);
+  InstallUnsigned32(table);
+  InstallK32(table);
+  InstallK16(table);
   InstallAttend(table);
   InstallRows(table);
 }

@@ -10,10 +10,10 @@ namespace mixtral::kernels::avx2 {
 void Install(KernelTable& table);
 
 void InstallFloatMatmul(KernelTable& table);  // F32, F16, BF16, every type in kExact; F16 rows
-void InstallQ8_0(KernelTable& table);
-void InstallQ4_0(KernelTable& table);
-void InstallQ4K(KernelTable& table);
-void InstallQ6K(KernelTable& table);
+void InstallSigned(KernelTable& table);       // Q8_0, IQ4_NL, IQ4_XS
+void InstallUnsigned32(KernelTable& table);   // Q4_0, Q4_1, Q5_0, Q5_1
+void InstallK32(KernelTable& table);          // Q4_K, Q5_K
+void InstallK16(KernelTable& table);          // Q2_K, Q3_K, Q6_K
 void InstallAttend(KernelTable& table);
 void InstallRows(KernelTable& table);
 

@@ -7,10 +7,7 @@
 
 #include "kernels/avx2/install.h"
 #include "kernels/scalar/install.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
 
 #include "kernels/avx2/target_begin.h"
 namespace mixtral::kernels::avx2 {

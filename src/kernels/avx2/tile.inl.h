@@ -62,6 +62,13 @@ inline void LoadColumns8(const EightRows& rows, size_t offset, __m256i* out) {
   LoadColumns4(rows, offset + 16, out + 4);
 }
 
+/// The 4 bytes at offset of each of eight rows, one row a lane.
+inline __m256i LoadWords(const EightRows& rows, size_t offset) {
+  int32_t word[8];
+  for (int i = 0; i < 8; ++i) std::memcpy(&word[i], rows.p[i] + offset, 4);
+  return _mm256_setr_epi32(word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]);
+}
+
 /// The f16 at offset of each of eight rows as f32.
 inline __m256 LoadScales(const EightRows& rows, size_t offset) {
   uint16_t half[8];
@@ -156,4 +163,36 @@ void GemvRows(const GemvRowsArgs& args) noexcept {
     high = Gemv::Eight(RowsFrom(args.weights, args.row_bytes, 8, args.n_rows),
                        base + 16 * args.row_bytes, n_blocks, x);
   StoreResults(args.out, args.n_rows, low, high);
+}
+
+/// Type: BlockOf (the file's block), Tile (that of 16 rows) and PackEight(rows, offset of the
+/// block, first row, tile).
+template <class Type>
+void PackTile(const PackTileArgs& args) noexcept {
+  constexpr size_t kBytes = sizeof(typename Type::BlockOf);
+  const EightRows low = RowsFrom(args.weights, args.row_bytes, 0, args.n_rows);
+  const EightRows high = RowsFrom(args.weights, args.row_bytes, 8, args.n_rows);
+  auto next = reinterpret_cast<uintptr_t>(args.weights) + kTileRows * args.row_bytes;
+  auto* tile = static_cast<typename Type::Tile*>(args.tile);
+  const int n_blocks = args.cols / Type::BlockOf::kElements;
+  for (int b = 0; b < n_blocks; ++b, ++tile, next += kTileRows * kBytes) {
+    Type::PackEight(low, static_cast<size_t>(b) * kBytes, 0, tile);
+    Type::PackEight(high, static_cast<size_t>(b) * kBytes, 8, tile);
+    Prefetch<kTileRows * kBytes>(next);
+  }
+}
+template <class Type>
+size_t TileBytes(int cols) noexcept {
+  return static_cast<size_t>(cols) / Type::BlockOf::kElements * sizeof(typename Type::Tile);
+}
+
+template <class Type, class Gemm, class Gemv>
+void InstallMatrix(KernelTable& table, QuantizeRowsFn* quantize) {
+  table.matrix[static_cast<size_t>(Compute::kFast)][Index(Type::BlockOf::kDType)] = {
+      Gemm::kForm,
+      {quantize, Isa::kAvx2},
+      {&PackTile<Type>, Isa::kAvx2},
+      {&GemmTile<Gemm>, Isa::kAvx2},
+      {&GemvRows<Gemv>, Isa::kAvx2},
+      &TileBytes<Type>};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix products in f32: F32, F16 and BF16 weights, and every type under Compute::kExact.
 // Included inside an ISA's anonymous namespace after generic/dot.inl.h. The products of quantised
-// activations are in matmul_q*.cc.
+// activations are in the other matmul_*.cc.
 //
 // SHAPES      weights [n_rows, cols], activations float [n_tokens, cols], out [n_tokens, n_rows];
 //             tile float [16, RoundUp16(cols)], zero where the matrix has nothing
@@ -29,10 +29,10 @@ struct PlainRow {
     if (i < n) StoreN(out + i, Elements::LoadFirst(p + Bytes(i), n - i), n - i);
   }
 };
-template <class Block, void (*kDequantize)(const void*, int64_t, float*) noexcept>
+template <class Block>
 struct BlockRow {
   static size_t Bytes(int n) { return static_cast<size_t>(n) / Block::kElements * sizeof(Block); }
-  static void Expand(const std::byte* p, int n, float* out) { kDequantize(p, n, out); }
+  static void Expand(const std::byte* p, int n, float* out) { DequantizeRow<Block>(p, n, out); }
 };
 
 template <class Row>
@@ -163,12 +163,17 @@ inline MatrixSlots FloatSlots(Isa isa, QuantizeRowsFn* quantize, PackTileFn* pac
           {&FloatGemmTile, isa}, {gemv, isa},     &FloatTileBytes};
 }
 
+template <class... Blocks>
+inline void InstallExactBlocks(KernelTable& table, Isa isa, QuantizeRowsFn* quantize,
+                               BlockList<Blocks...>) {
+  auto& exact = table.matrix[static_cast<size_t>(Compute::kExact)];
+  ((exact[Index(Blocks::kDType)] = FloatSlots(isa, quantize, &PackFloatTile<BlockRow<Blocks>>,
+                                              &ExactGemvRows<BlockRow<Blocks>>)),
+   ...);
+}
+
 /// Fills matrix[kFast] of the plain types and matrix[kExact] of all.
 inline void InstallFloatSlots(KernelTable& table, Isa isa, QuantizeRowsFn* quantize) {
-  using RowQ8_0 = BlockRow<BlockQ8_0, &DequantizeRowQ8_0>;
-  using RowQ4_0 = BlockRow<BlockQ4_0, &DequantizeRowQ4_0>;
-  using RowQ4K = BlockRow<BlockQ4K, &DequantizeRowQ4K>;
-  using RowQ6K = BlockRow<BlockQ6K, &DequantizeRowQ6K>;
   auto& exact = table.matrix[static_cast<size_t>(Compute::kExact)];
   auto& fast = table.matrix[static_cast<size_t>(Compute::kFast)];
   exact[Index(DType::kF32)] =
@@ -177,14 +182,7 @@ inline void InstallFloatSlots(KernelTable& table, Isa isa, QuantizeRowsFn* quant
       FloatSlots(isa, quantize, &PackFloatTile<PlainRow<F16Elements>>, &FloatGemvRows<F16Elements>);
   exact[Index(DType::kBF16)] = FloatSlots(isa, quantize, &PackFloatTile<PlainRow<Bf16Elements>>,
                                           &FloatGemvRows<Bf16Elements>);
-  exact[Index(DType::kQ8_0)] =
-      FloatSlots(isa, quantize, &PackFloatTile<RowQ8_0>, &ExactGemvRows<RowQ8_0>);
-  exact[Index(DType::kQ4_0)] =
-      FloatSlots(isa, quantize, &PackFloatTile<RowQ4_0>, &ExactGemvRows<RowQ4_0>);
-  exact[Index(DType::kQ4_K)] =
-      FloatSlots(isa, quantize, &PackFloatTile<RowQ4K>, &ExactGemvRows<RowQ4K>);
-  exact[Index(DType::kQ6_K)] =
-      FloatSlots(isa, quantize, &PackFloatTile<RowQ6K>, &ExactGemvRows<RowQ6K>);
+  InstallExactBlocks(table, isa, quantize, AllBlocks{});
   for (const DType plain : {DType::kF32, DType::kF16, DType::kBF16})
     fast[Index(plain)] = exact[Index(plain)];
 }

@@ -5,10 +5,7 @@
 #include <cstring>
 
 #include "kernels/scalar/install.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
 
 namespace mixtral::kernels::scalar {
 namespace {
@@ -24,9 +21,13 @@ void Bf16Row(const void* row, int n, float* out) noexcept {
   const auto* p = static_cast<const std::byte*>(row);
   for (int i = 0; i < n; ++i) out[i] = Bf16ToF32(LoadUnaligned<uint16_t>(p + i * 2));
 }
-template <void (*kDequantize)(const void*, int64_t, float*) noexcept>
+template <class Block>
 void BlocksRow(const void* row, int n, float* out) noexcept {
-  kDequantize(row, n, out);
+  DequantizeRow<Block>(row, n, out);
+}
+template <class... Blocks>
+void InstallBlocks(KernelTable& table, BlockList<Blocks...>) {
+  ((table.to_f32[Index(Blocks::kDType)] = {&BlocksRow<Blocks>, Isa::kScalar}), ...);
 }
 
 void ToF32Row(const float* x, int n, void* row) noexcept {
@@ -48,10 +49,7 @@ void InstallConvert(KernelTable& table) {
   to[Index(DType::kF32)] = {&F32Row, Isa::kScalar};
   to[Index(DType::kF16)] = {&F16Row, Isa::kScalar};
   to[Index(DType::kBF16)] = {&Bf16Row, Isa::kScalar};
-  to[Index(DType::kQ8_0)] = {&BlocksRow<&DequantizeRowQ8_0>, Isa::kScalar};
-  to[Index(DType::kQ4_0)] = {&BlocksRow<&DequantizeRowQ4_0>, Isa::kScalar};
-  to[Index(DType::kQ4_K)] = {&BlocksRow<&DequantizeRowQ4K>, Isa::kScalar};
-  to[Index(DType::kQ6_K)] = {&BlocksRow<&DequantizeRowQ6K>, Isa::kScalar};
+  InstallBlocks(table, AllBlocks{});
   table.from_f32[Index(DType::kF32)] = {&ToF32Row, Isa::kScalar};
   table.from_f32[Index(DType::kF16)] = {&ToHalfRow<&F32ToF16>, Isa::kScalar};
   table.from_f32[Index(DType::kBF16)] = {&ToHalfRow<&F32ToBf16>, Isa::kScalar};

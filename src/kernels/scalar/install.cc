@@ -7,10 +7,7 @@ namespace mixtral::kernels::scalar {
 void Install(KernelTable& table) {
   InstallConvert(table);
   InstallFloatMatmul(table);
-  InstallQ8_0(table);
-  InstallQ4_0(table);
-  InstallQ4K(table);
-  InstallQ6K(table);
+  InstallBlockMatmul(table);
   InstallAttend(table);
   InstallRows(table);
 }

@@ -11,10 +11,7 @@ void Install(KernelTable& table);
 
 void InstallConvert(KernelTable& table);
 void InstallFloatMatmul(KernelTable& table);  // F32, F16, BF16, and every type in kExact
-void InstallQ8_0(KernelTable& table);
-void InstallQ4_0(KernelTable& table);
-void InstallQ4K(KernelTable& table);
-void InstallQ6K(KernelTable& table);
+void InstallBlockMatmul(KernelTable& table);  // every block format in kFast
 void InstallAttend(KernelTable& table);
 void InstallRows(KernelTable& table);
 

@@ -5,10 +5,7 @@
 
 #include "kernels/scalar/install.h"
 #include "kernels/scalar/vec.h"
-#include "tensor/block_q4_0.h"
-#include "tensor/block_q4_k.h"
-#include "tensor/block_q6_k.h"
-#include "tensor/block_q8_0.h"
+#include "tensor/block_formats.h"
 
 namespace mixtral::kernels::scalar {
 namespace {

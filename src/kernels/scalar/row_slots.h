@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The matrix slots of a quantised type made of one function, Dot(file row, activation row). The
-// scalar tile is a copy of the file rows. Used by scalar/matmul_q*.cc.
+// scalar tile is a copy of the file rows. Used by scalar/matmul_blocks.cc.
 #pragma once
 
 #include <cstring>

@@ -63,7 +63,8 @@ Value Index(const Value& object, const Value& index, const Call& call);
 /// begin, end and step may be undefined or none.
 Value Slice(const Value& object, const Value& begin, const Value& end, const Value& step,
             const Call& call);
-/// Where part is in text, from a place on; npos where not. Pays for the search.
+/// Where part is in text, from a place on; npos where not. Both pay for the search.
 size_t Find(std::string_view text, std::string_view part, size_t from, Budget* budget);
+size_t FindLast(std::string_view text, std::string_view part, Budget* budget);
 
 }  // namespace mixtral::jinja

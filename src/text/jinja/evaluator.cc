@@ -148,7 +148,8 @@ Evaluator::Flow Evaluator::ExecuteFor(const Statement& statement) {
   for (size_t i = 0; i < items.size(); ++i) {
     scopes_.emplace_back();
     BindTargets(statement, items[i]);
-    budget_.Bytes(512);  // about what the next line makes
+    budget_.Steps(4);
+    budget_.Bytes(512);  // about what the loop's own variables take
     scopes_.back()["loop"] = LoopInfo(items, i);
     const Flow flow = Execute(statement.body);
     scopes_.pop_back();
@@ -247,8 +248,11 @@ Value Evaluator::EvaluateNode(const Expr& expr) {
     }
     case ExprType::kNot:
       return Value::Bool(!IsTrue(Evaluate(*children[0])));
-    case ExprType::kNegate:
-      return Calculate("-", Value::Int(0), Evaluate(*children[0]), At(expr, "operator -"));
+    case ExprType::kNegate: {
+      const Value number = Evaluate(*children[0]);
+      if (number.Is(Type::kFloat)) return Value::Float(-number.number());
+      return Calculate("-", Value::Int(0), number, At(expr, "operator -"));
+    }
     case ExprType::kAnd:
     case ExprType::kOr: {
       Value left = Evaluate(*children[0]);
@@ -274,7 +278,7 @@ Value Evaluator::EvaluateDict(const Expr& expr) {
     Value value = Evaluate(*expr.children[i + 1]);
     const std::string& name = call.String(key);
     budget_.Bytes(sizeof(Dict::value_type) + name.size());
-    budget_.Work(items.size());
+    budget_.Work(16 * items.size());
     const auto same = std::find_if(items.begin(), items.end(),
                                    [&](const auto& item) { return item.first == name; });
     if (same != items.end()) {
@@ -289,12 +293,11 @@ Value Evaluator::EvaluateDict(const Expr& expr) {
 Value Evaluator::EvaluateAttribute(const Expr& expr) {
   const Value object = Evaluate(*expr.children[0]);
   const Call call = At(expr, "." + expr.text);
-  if (object.Is(Type::kDict) || object.Is(Type::kNamespace) || object.Is(Type::kUndefined)) {
-    const Value member = Index(object, Value::String(expr.text), call);
-    if (!member.Is(Type::kUndefined) || !IsMethod(object, expr.text)) return member;
-  }
+  // Jinja takes the method, not a member of its name: the member is object['name'].
   if (IsMethod(object, expr.text)) call.Refuse("a method that is not called is not supported");
-  return {};
+  return object.Is(Type::kString) || object.Is(Type::kList)
+             ? Value()
+             : Index(object, Value::String(expr.text), call);
 }
 
 Value Evaluator::EvaluateCompare(const Expr& expr) {

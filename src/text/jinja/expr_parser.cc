@@ -270,7 +270,10 @@ ExprPtr ExprParser::ParsePrimary() {
     }
     case TokenType::kFloat: {
       double number = 0;
-      std::from_chars(token.text.data(), token.text.data() + token.text.size(), number);
+      const char* digits = token.text.data();
+      if (std::from_chars(digits, digits + token.text.size(), number).ec != std::errc()) {
+        Fail("a number that a double can hold");
+      }
       expr->value = Value::Float(number);
       Take();
       return expr;

@@ -126,7 +126,9 @@ class Lexer {
     const size_t end = source_.find("#}", at_ + 2);
     if (end == std::string_view::npos) Fail("#} after {#", "the template's end");
     const char sign = source_[end - 1];
-    const bool is_signed = (sign == '-' || sign == '+') && end - 1 >= at_ + 2;
+    const char begin_sign = source_[at_ + 2];  // of "{#-#}" the sign is the begin's
+    const size_t body = at_ + (begin_sign == '-' || begin_sign == '+' ? 3 : 2);
+    const bool is_signed = (sign == '-' || sign == '+') && end > body;
     Advance(end - at_ - (is_signed ? 1 : 0));
     TakeEnd("#}");
   }
@@ -172,26 +174,40 @@ class Lexer {
     }
   }
 
+  /// Digits with _ between them, then perhaps a fraction and an exponent.
   void LexNumber() {
-    std::string digits;
-    bool is_float = false;
-    size_t n = 0;
+    std::string number;
+    size_t n = TakeDigits(0, &number);
+    const auto at = [&](size_t i) { return i < Rest().size() ? Rest()[i] : ' '; };
+    const bool has_fraction = at(n) == '.' && IsDigit(at(n + 1));
+    if (has_fraction) {
+      number.push_back('.');
+      n = TakeDigits(n + 1, &number);
+    }
+    const size_t sign = at(n + 1) == '-' || at(n + 1) == '+' ? 1 : 0;
+    const bool has_exponent = (at(n) == 'e' || at(n) == 'E') && IsDigit(at(n + 1 + sign));
+    if (has_exponent) {
+      number.push_back('e');
+      if (at(n + 1) == '-') number.push_back('-');
+      n = TakeDigits(n + 1 + sign, &number);
+    }
+    if (number.size() > 30) Fail("a number of at most 30 characters", number);
+    Add(has_fraction || has_exponent ? TokenType::kFloat : TokenType::kInteger, number);
+    Advance(n);
+    if (!Rest().empty() && IsNameBegin(Rest()[0])) Fail("a decimal number", Rest());
+  }
+
+  /// Appends the digits from place n of the rest on; returns where they end.
+  size_t TakeDigits(size_t n, std::string* digits) const {
     const std::string_view rest = Rest();
     for (; n < rest.size(); ++n) {
-      const char c = rest[n], next = n + 1 < rest.size() ? rest[n + 1] : ' ';
-      if (IsDigit(c)) {
-        digits.push_back(c);
-      } else if (c == '.' && !is_float && IsDigit(next)) {
-        digits.push_back(c);
-        is_float = true;
-      } else if (c != '_' || !IsDigit(next)) {
+      if (IsDigit(rest[n])) {
+        digits->push_back(rest[n]);
+      } else if (rest[n] != '_' || n + 1 == rest.size() || !IsDigit(rest[n + 1])) {
         break;
       }
     }
-    if (digits.size() > 30) Fail("a number of at most 30 digits", digits);
-    Add(is_float ? TokenType::kFloat : TokenType::kInteger, digits);
-    Advance(n);
-    if (!Rest().empty() && IsNameBegin(Rest()[0])) Fail("a decimal number", Rest());
+    return n;
   }
 
   void LexString(char quote) {

@@ -55,9 +55,8 @@ Value Split(const std::string& text, At from, const Call& call) {
   std::vector<std::string_view> parts;
   std::string_view rest = text;
   while (limit < 0 || std::ssize(parts) < limit) {
-    const size_t at =
-        from == At::kBegin ? Find(rest, separator, 0, call.budget()) : rest.rfind(separator);
-    if (from == At::kEnd) call.budget()->Work(rest.size() * separator.size());
+    const size_t at = from == At::kBegin ? Find(rest, separator, 0, call.budget())
+                                         : FindLast(rest, separator, call.budget());
     if (at == std::string_view::npos) break;
     parts.push_back(from == At::kBegin ? rest.substr(0, at) : rest.substr(at + separator.size()));
     rest = from == At::kBegin ? rest.substr(at + separator.size()) : rest.substr(0, at);
@@ -137,9 +136,8 @@ Value Count(const std::string& text, const Call& call) {
 Value Place(std::string_view name, const std::string& text, const Call& call) {
   const Value part = call.Bind({"part"})[0];
   const std::string& wanted = call.String(part);
-  if (name == "rfind")
-    call.budget()->Work(text.size() * std::min<size_t>(wanted.size() + 1, 1 << 20));
-  const size_t at = name == "find" ? Find(text, wanted, 0, call.budget()) : text.rfind(wanted);
+  const size_t at =
+      name == "find" ? Find(text, wanted, 0, call.budget()) : FindLast(text, wanted, call.budget());
   if (at == std::string::npos) return Value::Int(-1);
   return Value::Int(static_cast<int64_t>(CountCharacters(std::string_view(text).substr(0, at))));
 }
@@ -180,7 +178,7 @@ Value CallStringMethod(std::string_view name, const std::string& text, const Cal
 Value CallDictMethod(std::string_view name, const Dict& dict, const Call& call) {
   if (name == "get") {
     const std::vector<Value> bound = call.Bind({"key", "default"});
-    call.budget()->Work(dict.size());
+    call.budget()->Work(16 * dict.size());
     for (const auto& [key, value] : dict) {
       if (bound[0].Is(Type::kString) && key == bound[0].string()) return value;
     }

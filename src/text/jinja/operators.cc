@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operators on values, as Python's; integers that overflow 64 bits are refused.
+#include <string.h>  // memmem
+
 #include <algorithm>
 #include <cmath>
 
@@ -77,7 +79,7 @@ bool IsIn(const Value& item, const Value& container, const Call& call) {
     case Type::kDict:
       return item.Is(Type::kString) &&
              std::any_of(container.dict().begin(), container.dict().end(), [&](const auto& entry) {
-               call.budget()->Work(1);
+               call.budget()->Work(16);
                return entry.first == item.string();
              });
     case Type::kList:
@@ -104,14 +106,24 @@ int Order(const Value& a, const Value& b, const Call& call) {
 }  // namespace
 
 size_t Find(std::string_view text, std::string_view part, size_t from, Budget* budget) {
-  // The library's search may compare every byte of part at every place.
   if (from > text.size()) return std::string_view::npos;
-  const uint64_t worst =
-      uint64_t{text.size() - from + 1} * std::min<uint64_t>(part.size() + 1, 1 << 20);
-  const size_t found = text.find(part, from);
-  const size_t seen = found == std::string_view::npos ? text.size() - from : found - from;
-  budget->Work(std::min<uint64_t>(worst, uint64_t{seen + 1} * (part.size() + 1)));
-  return found;
+  if (part.empty()) return from;
+  // memmem takes linear time; std::string's search compares every byte of part at every place.
+  const std::string_view rest = text.substr(from);
+  const void* found = memmem(rest.data(), rest.size(), part.data(), part.size());
+  const size_t at = found == nullptr
+                        ? std::string_view::npos
+                        : from + static_cast<size_t>(static_cast<const char*>(found) - rest.data());
+  budget->Work(part.size() + (found == nullptr ? rest.size() : at - from));
+  return at;
+}
+
+size_t FindLast(std::string_view text, std::string_view part, Budget* budget) {
+  // Every byte of part at every place, at worst: paid for before it happens.
+  budget->Work(text.size() > 0 && part.size() > SIZE_MAX / 2 / text.size()
+                   ? SIZE_MAX / 2
+                   : text.size() * part.size());
+  return text.rfind(part);
 }
 
 Value Calculate(std::string_view op, const Value& a, const Value& b, const Call& call) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMaxSteps = 2'000'000;
 constexpr size_t kMaxWork = size_t{1} << 30;
+constexpr size_t kItemWork = 16;  // looking at an item takes about as long as 16 bytes
 constexpr size_t kMaxBytes = size_t{256} << 20;
 
 void Spend(size_t n, size_t limit, std::string_view what, size_t* spent) {
@@ -101,9 +102,9 @@ bool AreEqualLists(const List& a, const List& b, Budget* budget) {
 bool AreEqualDicts(const Dict& a, const Dict& b, Budget* budget) {
   if (a.size() != b.size()) return false;
   for (const auto& [key, item] : a) {
-    budget->Work(b.size());
-    const auto other =
-        std::find_if(b.begin(), b.end(), [&](const auto& i) { return i.first == key; });
+    budget->Work(kItemWork * b.size());
+    const auto other = std::find_if(
+        b.begin(), b.end(), [&name = key](const auto& entry) { return entry.first == name; });
     if (other == b.end() || !AreEqual(item, other->second, budget)) return false;
   }
   return true;
@@ -180,7 +181,7 @@ bool IsTrue(const Value& value) {
 }
 
 bool AreEqual(const Value& a, const Value& b, Budget* budget) {
-  budget->Work(1);
+  budget->Work(kItemWork);
   if (a.IsWhole() && b.IsWhole()) return a.whole() == b.whole();
   if (a.IsNumber() && b.IsNumber()) return a.number() == b.number();
   if (a.type() != b.type()) return false;
@@ -200,7 +201,7 @@ bool AreEqual(const Value& a, const Value& b, Budget* budget) {
 }
 
 Value FindKey(const Dict& dict, std::string_view key, Budget* budget) {
-  budget->Work(dict.size());
+  budget->Work(kItemWork * dict.size());
   for (const auto& [name, value] : dict) {
     if (name == key) return value;
   }

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` and `cpack -G DEB` lay down: the program, the shared library, its two headers, and the files by
+# which find_package(mixtral) and pkg-config find them. Everything is relative to the prefix, so an installed tree moves.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(MIXTRAL_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mixtral)
+
+install(TARGETS mixtral RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mixtral_shared EXPORT mixtral-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY include/mixtral DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(FILES README.md docs/library.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+
+install(EXPORT mixtral-targets NAMESPACE mixtral:: FILE mixtral-config.cmake DESTINATION ${MIXTRAL_CMAKE_DIR})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/mixtral-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/mixtral-config-version.cmake DESTINATION ${MIXTRAL_CMAKE_DIR})
+
+file(RELATIVE_PATH MIXTRAL_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(cmake/mixtral.pc.in ${PROJECT_BINARY_DIR}/mixtral.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/mixtral.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(CPACK_PACKAGE_NAME mixtral)
+set(CPACK_PACKAGE_VENDOR "mixtral.cpp")
+set(CPACK_PACKAGE_CONTACT "The mixtral.cpp authors")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Run Mixtral models, sparse mixtures of experts, on a CPU")
+set(CPACK_PACKAGE_DESCRIPTION "One program and library that opens Mixtral checkpoints as they are (GGUF files, Hugging Face and
+Mistral folders) and answers, without converting anything. Contains the program mixtral, the shared
+library libmixtral.so.${PROJECT_VERSION_MAJOR} and its headers for C++20 and C11.")
+set(CPACK_STRIP_FILES ON)
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ
+  WORLD_EXECUTE)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+include(CPack)

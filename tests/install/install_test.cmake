@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# Installs into an empty prefix, moves it, builds the examples against it by find_package and by pkg-config, and compares
+# what they print with the installed program. Run by ctest with SOURCE_DIR, BUILD_DIR, LIBDIR, CXX and NM.
+cmake_policy(VERSION 3.25)
+set(work ${BUILD_DIR}/install_test)
+set(prefix ${work}/moved)
+set(model ${SOURCE_DIR}/models/tiny-multilingual-q8_0.gguf)
+set(text "To insert a table into a document,")
+file(REMOVE_RECURSE ${work})
+file(MAKE_DIRECTORY ${work})
+
+# run(VARIABLE COMMAND...): standard output without the newlines at its end; anything but exit code 0 ends the test.
+function(run variable)
+  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE code)
+  if(NOT code STREQUAL 0)
+    message(FATAL_ERROR "${ARGN}\nended with ${code}\n${out}${err}")
+  endif()
+  string(REGEX REPLACE "\n+$" "" out "${out}")
+  set(${variable} "${out}" PARENT_SCOPE)
+endfunction()
+
+function(expect_equal what found expected)
+  if(NOT found STREQUAL expected)
+    message(FATAL_ERROR "${what}:\nexpected '${expected}'\nfound    '${found}'")
+  endif()
+endfunction()
+
+run(ignored ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${work}/prefix)
+file(RENAME ${work}/prefix ${prefix})  # an installed tree may move
+foreach(file bin/mixtral ${LIBDIR}/libmixtral.so.0 include/mixtral/mixtral.h include/mixtral/mixtral_c.h
+    ${LIBDIR}/pkgconfig/mixtral.pc share/doc/mixtral/copyright)
+  if(NOT EXISTS ${prefix}/${file})
+    message(FATAL_ERROR "${file} was not installed")
+  endif()
+endforeach()
+
+# Only what the two headers declare is visible.
+run(symbols ${NM} -D --defined-only --format=posix ${prefix}/${LIBDIR}/libmixtral.so)
+string(REPLACE "\n" ";" symbols "${symbols}")
+list(LENGTH symbols n_symbols)
+list(FILTER symbols EXCLUDE REGEX "^(mixtral_[a-z_]+|_ZT[VIS]N7mixtral3api5ErrorE)@|^_ZNK?7mixtral3api|^MIXTRAL_0")
+if(symbols OR n_symbols LESS 20)
+  message(FATAL_ERROR "libmixtral.so: expected the API's symbols alone, found ${n_symbols}, among them ${symbols}")
+endif()
+
+run(expected ${prefix}/bin/mixtral run ${model} -p ${text} -n 40 --seed 7 -q)
+
+run(ignored ${CMAKE_COMMAND} -S ${prefix}/share/doc/mixtral/examples -B ${work}/examples
+  -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CXX})
+run(ignored ${CMAKE_COMMAND} --build ${work}/examples --parallel 2)
+foreach(example generate generate_c)
+  run(found ${work}/examples/${example} ${model} ${text} 7)
+  expect_equal("${example} by find_package" "${found}" "${expected}")
+endforeach()
+run(found ${work}/examples/routing ${model} ${text})
+if(NOT found MATCHES "^layer 0:( +[0-9]+)+\n.*\nloss [0-9.]+. without expert [0-7]: [0-9.]+$")
+  message(FATAL_ERROR "routing: unexpected output\n${found}")
+endif()
+
+set(ENV{PKG_CONFIG_PATH} ${prefix}/${LIBDIR}/pkgconfig)
+run(flags pkg-config --cflags --libs mixtral)
+separate_arguments(flags UNIX_COMMAND "${flags}")
+set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
+run(ignored cc -std=c11 -Wall -Wextra -Werror ${SOURCE_DIR}/examples/generate.c -o ${work}/from_c ${flags})
+run(ignored ${CXX} -std=c++20 -Wall -Wextra -Werror ${SOURCE_DIR}/examples/generate.cc -o ${work}/from_cc ${flags})
+foreach(example from_c from_cc)
+  run(found ${work}/${example} ${model} ${text} 7)
+  expect_equal("${example} by pkg-config" "${found}" "${expected}")
+endforeach()
