@@ -3,8 +3,7 @@
 // dummy prefix of its own. docs/chat.md has the same in words.
 #include "text/chat_formats.h"
 
-#include <fmt/format.h>
-
+#include "base/error.h"
 #include "text/conversation.h"
 #include "text/tool_text.h"
 

@@ -3,8 +3,6 @@
 // refuse. Shared by the evaluator and the tables of built-in functions.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <initializer_list>
 #include <string>
 #include <string_view>

@@ -4,8 +4,6 @@
 // tojson.
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
-
 #include "text/jinja/template.h"
 #include "text/jinja/test_globals.h"
 
@@ -249,7 +247,7 @@ TEST(JinjaExpression, IsJinjas) {
   const Globals globals = test::SomeGlobals();
   for (const Case& item : kExpressions) {
     SCOPED_TRACE(item.source);
-    const std::string source = fmt::format("{{{{ {} }}}}", item.source);
+    const std::string source = std::string("{{ ") + item.source + " }}";
     EXPECT_EQ(Template(source).Render(globals), item.expected);
   }
 }

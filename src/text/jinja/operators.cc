@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operators on values, as Python's; integers that overflow 64 bits are refused.
-#include <string.h>  // memmem
-
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "text/jinja/call.h"
 #include "text/jinja/utf8.h"

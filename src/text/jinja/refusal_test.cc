@@ -78,7 +78,12 @@ TEST(JinjaRefusal, WhatIsOutsideTheSubsetIsNamed) {
       {"{{ nothing.x }}",
        "unsupported: chat template line 1: .x: expected a value to take a member of, found "
        "something "
-       "undefined"},
+       "undefined"}};
+  for (const Refused& item : kCases) EXPECT_EQ(Refusal(item.source), item.message) << item.source;
+}
+
+TEST(JinjaRefusal, WrongOperandsAndArgumentsAreNamed) {
+  constexpr Refused kCases[] = {
       {"{{ 'a' | trim(1, 2) }}",
        "unsupported: chat template line 1: filter trim: expected at most 1 arguments, found 2"},
       {"{{ d | tojson(sort_keys=true) }}",
