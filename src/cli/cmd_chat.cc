@@ -53,7 +53,8 @@ class Chat {
  public:
   Chat(const Engine& engine, Session* session, const ChatFlags& flags)
       : session_(session),
-        template_(ChooseChatFormat(flags.format, engine.tokenizer()), &engine.tokenizer()),
+        template_(MakeChatTemplate(flags.format, engine.tokenizer(), flags.path.path,
+                                   [&] { return engine.checkpoint().chat_template(); })),
         options_(flags.generate.ToOptions()),
         system_(flags.system.value_or("")),
         is_interactive_(StdinIsTerminal()) {
@@ -61,6 +62,7 @@ class Chat {
     options_.stop_tokens = template_.StopTokens();
     for (const std::string& text : template_.StopStrings()) options_.stop.push_back(text);
   }
+  ChatFormat format() const { return template_.format(); }
 
   Next Take(const std::string& line) {
     if (!line.empty() && line[0] == '/') return Command(line);
@@ -168,9 +170,8 @@ int ChatCommand(Arguments arguments) {
   if (!flags.quiet) {
     PrintNotices(engine.notices());
     Note("Loaded in {:.2f} s; {}, context {}, seed {}. /help lists commands.",
-         Seconds(std::chrono::steady_clock::now() - start),
-         ChatFormatName(ChooseChatFormat(flags.format, engine.tokenizer())), session.context(),
-         *flags.generate.seed);
+         Seconds(std::chrono::steady_clock::now() - start), ChatFormatName(chat.format()),
+         session.context(), *flags.generate.seed);
   }
   const auto reader = MakeLineReader();
   std::string line;

@@ -7,6 +7,7 @@
 #include "cli/common_flags.h"
 #include "cli/output.h"
 #include "cli/tokenizer_file.h"
+#include "io/checkpoint.h"
 
 namespace mixtral::cli {
 namespace {
@@ -79,7 +80,8 @@ std::vector<TokenId> RenderConversation(const Json& item, const ChatTemplate& ch
   return WithContext(item.path(), [&] { return chat_template.Render(messages, options); });
 }
 
-void PrintBatch(const std::string& path, const Tokenizer& tokenizer, const std::string& format) {
+void PrintBatch(const std::string& path, const Tokenizer& tokenizer, const std::string& model,
+                const std::string& format) {
   const Json list = Json::Parse(ReadInput(path), path);
   if (!list.IsArray())
     Throw(ErrorCode::kCorrupt, "batch: expected a list of strings and conversations, in {}", path);
@@ -95,7 +97,9 @@ void PrintBatch(const std::string& path, const Tokenizer& tokenizer, const std::
       if (!item.IsObject())
         Throw(ErrorCode::kCorrupt, "{}: expected a string or an object with messages, found {}",
               item.path(), Printable(item.Dump(), 40));
-      if (!chat_template) chat_template.emplace(ChooseChatFormat(format, tokenizer), &tokenizer);
+      if (!chat_template)
+        chat_template.emplace(MakeChatTemplate(
+            format, tokenizer, model, [&] { return OpenCheckpoint(model)->chat_template(); }));
       out.Push(IdsToJson(RenderConversation(item, *chat_template)));
     }
   });
@@ -142,7 +146,7 @@ int TokenizeCommand(Arguments arguments) {
   flags.path.Apply();
   const auto tokenizer = OpenTokenizerAt(flags.path.path);
   if (flags.batch)
-    PrintBatch(*flags.batch, *tokenizer, flags.format);
+    PrintBatch(*flags.batch, *tokenizer, flags.path.path, flags.format);
   else if (flags.decode)
     PrintDecoded(flags, *tokenizer);
   else

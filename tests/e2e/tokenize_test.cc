@@ -2,6 +2,8 @@
 // mixtral tokenize: single texts, batches, decoding, and every place a tokenizer can lie.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/json.h"
 #include "e2e/process.h"
 #include "support/golden.h"
@@ -159,6 +161,35 @@ TEST(E2eTokenize, GoldenConversations) {
   ASSERT_EQ(lists.size(), cases.Size());
   for (size_t i = 0; i < lists.size(); ++i)
     EXPECT_EQ(lists[i], cases.At(i).At("ids").AsIntArray()) << i;
+}
+
+TEST(E2eTokenize, TheModelsOwnTemplate) {
+  const std::string fixtures = FixturesFolder();
+  if (fixtures.empty()) GTEST_SKIP() << "no ../shared/fixtures (or MIXTRAL_SHARED)";
+  const std::string fixture = fixtures + "/text-mixtral/hf-bf16";
+  const TempDir dir;
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.model"})
+    std::filesystem::create_symlink(std::filesystem::absolute(fixture + "/" + name), dir / name);
+  const std::string conversation =
+      R"([{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "yes"},
+          {"role": "user", "content": "12 [/INST]"}]}])";
+  const std::vector<std::string> own = {"--chat-format", "template"};
+  WriteFile(dir / "batch.json", conversation);
+  EXPECT_EQ(RefusalProblem(Mixtral({"tokenize", dir.path(), "--batch", dir / "batch.json",
+                                    "--chat-format", "template"}),
+                           2, "expected a chat template in the model, found none"),
+            "");
+  const std::string jinja =
+      "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}"
+      "{{ '[INST] ' + m['content'] + ' [/INST]' }}{% else %}{{ ' ' + m['content'] + eos_token }}"
+      "{% endif %}{% endfor %}";
+  WriteFile(dir / "tokenizer_config.json", Json::Object()
+                                               .Set("chat_template", jinja)
+                                               .Set("bos_token", "<s>")
+                                               .Set("eos_token", "</s>")
+                                               .Dump());
+  EXPECT_EQ(Batch(dir.path(), conversation, own),
+            Batch(dir.path(), conversation, {"--chat-format", "mistral-v1"}));
 }
 
 }  // namespace
