@@ -11,7 +11,10 @@
 namespace mixtral::cpu {
 namespace {
 
-constexpr int64_t kMacsPerTask = int64_t{1} << 18;  // some 10 us: the task counter stays cold
+/// A task of fewer products is lost in the task counter (some 10 us); a task of more runs through
+/// so many file rows in sequence that prefetching across its end no longer matters.
+constexpr int64_t kLeastMacsPerTask = int64_t{1} << 18, kMostMacsPerTask = int64_t{1} << 21;
+constexpr int kTasksPerThread = 4;  // so that threads end together
 
 /// From how many tokens on packing a tile pays; below, each token reads the file rows. One thread,
 /// 4096 x 4096, AVX2 kernels on an AMD EPYC (2026-11): e.g. Q4_K 2 tokens 0.65 ms unpacked, 0.56 ms
@@ -104,15 +107,19 @@ TileJob JobOver(const Context& context, const WeightRef& weight,
   return job;
 }
 
-int TilesPerTask(int64_t cols, int n_tokens, int n_matrices) {
-  const int64_t macs = kernels::kTileRows * cols * std::max(n_tokens, 1) * n_matrices;
-  return static_cast<int>(std::clamp<int64_t>(kMacsPerTask / std::max<int64_t>(macs, 1), 1, 4096));
+int TilesPerTask(const Context& context, const WeightRef& weight, int n_tokens, int n_matrices) {
+  const int64_t macs =
+      std::max<int64_t>(kernels::kTileRows * weight.cols * std::max(n_tokens, 1) * n_matrices, 1);
+  const int64_t n_tiles = (weight.rows + kernels::kTileRows - 1) / kernels::kTileRows;
+  const int64_t fair = n_tiles / (kTasksPerThread * context.pool.n_threads());
+  const int64_t tiles = std::max(std::min(fair, kMostMacsPerTask / macs), kLeastMacsPerTask / macs);
+  return static_cast<int>(std::clamp<int64_t>(tiles, 1, std::max<int64_t>(n_tiles, 1)));
 }
 
 void RunJobs(Context& context, std::span<TileJob> jobs) {
   int n_tasks = 0;
   for (TileJob& job : jobs) {
-    job.tiles_per_task = TilesPerTask(job.weight.cols, job.n_tokens, 1);
+    job.tiles_per_task = TilesPerTask(context, job.weight, job.n_tokens, 1);
     job.first_task = n_tasks;
     n_tasks += TaskCount(job);
   }

@@ -120,7 +120,7 @@ void RunGateUp(Context& context, const Routing& routing, std::span<const ExpertL
     };
     job.gate = matrix_job(wave[i].weights.gate);
     job.up = matrix_job(wave[i].weights.up);
-    job.tiles_per_task = TilesPerTask(context.setup.dim, n_tokens, 2);
+    job.tiles_per_task = TilesPerTask(context, wave[i].weights.gate, n_tokens, 2);
     job.first_task = n_tasks;
     n_tasks += (n_tiles + job.tiles_per_task - 1) / job.tiles_per_task;
   }

@@ -18,9 +18,9 @@ void MatMul(Context& context, std::span<const WeightRef> weights, Activation x,
 void QuantizeRows(Context& context, const kernels::MatrixSlots& slots, Activation x);
 /// Fills weight, slots, acts, act_stride of a job whose activations QuantizeRows made.
 TileJob JobOver(const Context& context, const WeightRef& weight, const kernels::MatrixSlots& slots);
-/// Tiles of 16 rows that one task should take, when a tile of n_matrices matrices of this width
+/// Tiles of 16 rows that one task should take, when a tile of n_matrices matrices of this shape
 /// meets n_tokens.
-int TilesPerTask(int64_t cols, int n_tokens, int n_matrices);
+int TilesPerTask(const Context& context, const WeightRef& weight, int n_tokens, int n_matrices);
 /// Computes all jobs as one list of tiles.
 void RunJobs(Context& context, std::span<TileJob> jobs);
 
