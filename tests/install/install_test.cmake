@@ -45,7 +45,7 @@ endif()
 
 run(expected ${prefix}/bin/mixtral run ${model} -p ${text} -n 40 --seed 7 -q)
 
-run(ignored ${CMAKE_COMMAND} -S ${prefix}/share/doc/mixtral/examples -B ${work}/examples
+run(ignored ${CMAKE_COMMAND} -G Ninja -S ${prefix}/share/doc/mixtral/examples -B ${work}/examples
   -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${CXX})
 run(ignored ${CMAKE_COMMAND} --build ${work}/examples --parallel 2)
 foreach(example generate generate_c)
