@@ -24,7 +24,13 @@ function(mixtral_test name)
   cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE mixtral_flags ${ARG_LINK} GTest::gtest GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE MIXTRAL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Only where it is used, so that a compiler cache serves the other files in every checkout.
+  foreach(source ${ARG_SOURCES})
+    file(STRINGS ${source} uses_it REGEX MIXTRAL_SOURCE_DIR LIMIT_COUNT 1)
+    if(uses_it)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS MIXTRAL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    endif()
+  endforeach()
   # PRE_TEST: the binary is asked for its cases by ctest, not by the build. allocator_may_return_null: tests ask for absurd
   # amounts of memory and expect a clean refusal, with and without the address sanitizer.
   gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
