@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 
