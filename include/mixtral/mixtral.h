@@ -80,13 +80,26 @@ struct RoutingEvent {
 };
 using RoutingObserver = std::function<void(const RoutingEvent&)>;
 
+/// Added to one token's logit: -100..100, or -infinity (never chosen).
+struct LogitBias {
+  Token token = -1;
+  float bias = 0;
+};
+
+/// How the next token is chosen: penalties, bias, temperature, top_k, typical_p, top_p, min_p, in
+/// this order; docs/sampling.md explains each. Values out of range are refused by name.
 struct Sampling {
   float temperature = 0.7f;         // 0 = the likeliest token
   int top_k = 0;                    // 0 = off
   float top_p = 1.0f;               // 1 = off
   float min_p = 0.0f;               // 0 = off
-  float repetition_penalty = 1.0f;  // 1 = off
+  float repetition_penalty = 1.0f;  // 1 = off; divides logits of the last 64 tokens
   std::uint64_t seed = 0;           // same seed, same tokens
+  float typical_p = 1.0f;           // 1 = off
+  float frequency_penalty = 0.0f;   // -2..2; times how often a token was generated, subtracted
+  float presence_penalty = 0.0f;    // -2..2; subtracted if a token was generated
+  int min_tokens = 0;               // no end-of-sequence token before so many tokens
+  std::vector<LogitBias> logit_bias = {};
 };
 
 struct GenerateOptions {

@@ -108,6 +108,11 @@ enum mixtral_finish {
   MIXTRAL_FINISH_CANCELLED = 4
 };
 
+typedef struct mixtral_logit_bias {
+  int32_t token;
+  float bias; /* -100..100, or -INFINITY: never chosen */
+} mixtral_logit_bias;
+
 typedef struct mixtral_generate_options {
   size_t struct_size;
   float temperature;
@@ -122,6 +127,11 @@ typedef struct mixtral_generate_options {
   mixtral_text_callback* on_text; /* text as soon as it is certain, in whole characters; or NULL */
   mixtral_routing_callback* on_routing; /* or NULL */
   void* user;                           /* for both */
+  float typical_p;
+  float frequency_penalty, presence_penalty; /* -2..2 */
+  int32_t min_tokens;                        /* no end-of-sequence token before so many */
+  const mixtral_logit_bias* logit_bias;
+  size_t n_logit_bias;
 } mixtral_generate_options;
 
 typedef struct mixtral_result {

@@ -230,6 +230,37 @@ TEST(SessionTest, FollowsARoutingPolicy) {
               [&] { session.Generate(model.Encode(kPrompt), options); });
 }
 
+TEST(SessionTest, PenaltiesBiasAndMinTokensReachTheSampler) {
+  Model model(kModel);
+  Session session(model);
+  const std::vector<Token> prompt = model.Encode(kPrompt);
+  const auto with = [&](auto change) {
+    GenerateOptions options = Greedy(60);
+    change(options.sampling);
+    return session.Generate(prompt, options).tokens;
+  };
+  const std::vector<Token> plain = with([](Sampling&) {});
+  ASSERT_FALSE(plain.empty());
+  const auto without_first =
+      with([&](Sampling& s) { s.logit_bias = {{.token = plain[0], .bias = -INFINITY}}; });
+  EXPECT_EQ(std::count(without_first.begin(), without_first.end(), plain[0]), 0);
+  // As much as can be: the token that was generated once never wins again.
+  const auto varied = with([](Sampling& s) { s.presence_penalty = s.frequency_penalty = 2; });
+  EXPECT_NE(varied, plain);
+  const auto eager = with([](Sampling& s) { s.logit_bias = {{.token = 2, .bias = 100}}; });
+  EXPECT_TRUE(eager.empty());  // 2 is EOS
+  const auto patient = with([](Sampling& s) {
+    s.logit_bias = {{.token = 2, .bias = 100}};
+    s.min_tokens = 3;
+  });
+  EXPECT_EQ(patient, std::vector<Token>(plain.begin(), plain.begin() + 3));
+  const auto typical = with([](Sampling& s) {
+    s.temperature = 1;
+    s.typical_p = 0.2f;
+  });
+  EXPECT_NE(typical, with([](Sampling& s) { s.temperature = 1; }));
+}
+
 TEST(SessionTest, RefusesBadOptions) {
   Model model(kModel);
   Session session(model);
@@ -243,6 +274,11 @@ TEST(SessionTest, RefusesBadOptions) {
   };
   constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
   ExpectError(kBad, "temperature", with([](auto& o) { o.sampling.temperature = NAN; }));
+  ExpectError(kBad, "typical_p", with([](auto& o) { o.sampling.typical_p = 0; }));
+  ExpectError(kBad, "frequency_penalty", with([](auto& o) { o.sampling.frequency_penalty = 3; }));
+  ExpectError(kBad, "presence_penalty", with([](auto& o) { o.sampling.presence_penalty = -3; }));
+  ExpectError(kBad, "min_tokens", with([](auto& o) { o.sampling.min_tokens = -1; }));
+  ExpectError(kBad, "logit_bias", with([](auto& o) { o.sampling.logit_bias = {{4096, 1}}; }));
   ExpectError(kBad, "max_tokens", with([](auto& o) { o.max_tokens = -2; }));
   ExpectError(kBad, "ban", with([](auto& o) { o.policy.ban = {8}; }));
   ExpectError(kBad, "bias", with([](auto& o) { o.policy.bias = {1, 2}; }));

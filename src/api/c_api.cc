@@ -136,6 +136,9 @@ mixtral_generate_options DefaultGenerateOptions() {
   options.repetition_penalty = defaults.sampling.repetition_penalty;
   options.seed = defaults.sampling.seed;
   options.max_tokens = defaults.max_tokens;
+  options.typical_p = defaults.sampling.typical_p;
+  options.frequency_penalty = defaults.sampling.frequency_penalty;
+  options.presence_penalty = defaults.sampling.presence_penalty;
   return options;
 }
 
@@ -146,7 +149,14 @@ api::GenerateOptions ToGenerateOptions(const mixtral_generate_options& given) {
                       .top_p = given.top_p,
                       .min_p = given.min_p,
                       .repetition_penalty = given.repetition_penalty,
-                      .seed = given.seed};
+                      .seed = given.seed,
+                      .typical_p = given.typical_p,
+                      .frequency_penalty = given.frequency_penalty,
+                      .presence_penalty = given.presence_penalty,
+                      .min_tokens = given.min_tokens};
+  for (const auto& [token, bias] :
+       Items(given.logit_bias, given.n_logit_bias, "options.logit_bias"))
+    options.sampling.logit_bias.push_back({.token = token, .bias = bias});
   options.max_tokens = given.max_tokens;
   for (const char* text : Items(given.stop, given.n_stop, "options.stop"))
     options.stop.emplace_back(&Required(text, "options.stop"));

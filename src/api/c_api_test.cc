@@ -185,6 +185,55 @@ TEST_F(CApiTest, AnOlderProgramsShorterStructGetsTheDefaults) {
   EXPECT_EQ(info.vocab_size, -1);
 }
 
+TEST_F(CApiTest, AProgramOfTheFirstVersionSamplesAsBefore) {
+  mixtral_generate_options options;
+  mixtral_generate_options_init(&options, sizeof(options));
+  options.seed = 3;
+  options.max_tokens = 12;
+  const auto tokens = [&] {
+    EXPECT_EQ(Generate(options), MIXTRAL_OK) << mixtral_last_error();
+    size_t n = 0;
+    const int32_t* ids = mixtral_generated(session_, &n);
+    return std::vector<int32_t>(ids, ids + n);
+  };
+  const auto plain = tokens();
+  // The first header ended with user; what a newer one has behind it is not read.
+  std::memset(&options.typical_p, 0xff,
+              sizeof(options) - offsetof(mixtral_generate_options, typical_p));
+  options.struct_size = offsetof(mixtral_generate_options, typical_p);
+  EXPECT_EQ(tokens(), plain);
+}
+
+TEST_F(CApiTest, PenaltiesBiasAndMinTokensReachTheSampler) {
+  mixtral_generate_options options = Greedy(12);
+  options.frequency_penalty = 1.5f;
+  options.presence_penalty = 0.5f;
+  options.min_tokens = 5;
+  const mixtral_logit_bias bias[] = {{2, 100}, {17, -5}};
+  options.logit_bias = bias;
+  options.n_logit_bias = 2;
+  ASSERT_EQ(Generate(options), MIXTRAL_OK) << mixtral_last_error();
+  size_t n = 0;
+  const int32_t* ids = mixtral_generated(session_, &n);
+  ASSERT_EQ(n, 5u);  // then the end, which is all but certain
+
+  Model model(kModel);
+  Session session(model);
+  GenerateOptions same;
+  same.sampling.temperature = 0;
+  same.sampling.frequency_penalty = 1.5f;
+  same.sampling.presence_penalty = 0.5f;
+  same.sampling.min_tokens = 5;
+  same.sampling.logit_bias = {{2, 100}, {17, -5}};
+  EXPECT_EQ(session.Generate(model.Encode(kPrompt), same).tokens, std::vector<Token>(ids, ids + n));
+
+  options.typical_p = 2;
+  ExpectFailure(Generate(options), MIXTRAL_INVALID_ARGUMENT, "typical_p");
+  options.typical_p = 1;
+  options.logit_bias = nullptr;
+  ExpectFailure(Generate(options), MIXTRAL_INVALID_ARGUMENT, "options.logit_bias");
+}
+
 TEST_F(CApiTest, RefusesStructsOfUnknownSize) {
   mixtral_generate_options options = Greedy(1);
   for (const size_t size : {size_t{0}, sizeof(options) + 8, SIZE_MAX}) {

@@ -20,6 +20,12 @@ mixtral::GenerateOptions ToInternal(const GenerateOptions& options) {
   result.sampler.min_p = options.sampling.min_p;
   result.sampler.repetition_penalty = options.sampling.repetition_penalty;
   result.sampler.seed = options.sampling.seed;
+  result.sampler.typical_p = options.sampling.typical_p;
+  result.sampler.frequency_penalty = options.sampling.frequency_penalty;
+  result.sampler.presence_penalty = options.sampling.presence_penalty;
+  result.sampler.min_tokens = options.sampling.min_tokens;
+  for (const LogitBias& bias : options.sampling.logit_bias)
+    result.sampler.logit_bias.push_back({.id = bias.token, .bias = bias.bias});
   result.max_tokens = options.max_tokens;
   result.stop = options.stop;
   result.ignore_eos = options.ignore_eos;

@@ -171,7 +171,7 @@ int ChatCommand(Arguments arguments) {
     PrintNotices(engine.notices());
     Note("Loaded in {:.2f} s; {}, context {}, seed {}. /help lists commands.",
          Seconds(std::chrono::steady_clock::now() - start), ChatFormatName(chat.format()),
-         session.context(), *flags.generate.seed);
+         session.context(), *flags.generate.sampling.seed);
   }
   const auto reader = MakeLineReader();
   std::string line;

@@ -122,7 +122,7 @@ int RunCommand(Arguments arguments) {
   Engine engine(flags.path.path, engine_options);
   if (!by_ids) prompt = EncodePrompt(prompt_text, engine.tokenizer());
   Session session(&engine, flags.generate.ToSessionOptions(engine, flags.compute.KvType()));
-  const Timing timing = {Seconds(Clock::now() - start), *flags.generate.seed};
+  const Timing timing = {Seconds(Clock::now() - start), *flags.generate.sampling.seed};
   if (!flags.quiet) PrintNotices(engine.notices());
 
   GenerateOptions options = flags.generate.ToOptions();

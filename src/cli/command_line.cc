@@ -62,6 +62,14 @@ int64_t ParseInt(std::string_view text, IntRange range, std::string_view what) {
   return *value;
 }
 
+double ParseReal(std::string_view text, RealRange range, std::string_view what) {
+  const auto value = ParseWhole<double>(text);
+  if (!value || !(*value >= range.min && *value <= range.max))  // not NaN either
+    ThrowUsage("{}: expected a number in {}..{}, found '{}'", what, range.min, range.max,
+               Printable(text));
+  return *value;
+}
+
 std::string DidYouMean(std::string_view word, std::span<const std::string_view> names) {
   constexpr size_t kLongestName = 40;
   if (word.size() > kLongestName) return "";
@@ -134,11 +142,7 @@ void CommandLine::Choice(const std::string& flags, std::string* value,
 void CommandLine::Real(const std::string& flags, float* value, RealRange range,
                        const std::string& help) {
   Add(flags, "X", help, [=, shown = Shown(flags)](const std::string& text) {
-    const auto parsed = ParseWhole<double>(text);
-    if (!parsed || !(*parsed >= range.min && *parsed <= range.max))  // not NaN either
-      ThrowUsage("{}: expected a number in {}..{}, found '{}'", shown, range.min, range.max,
-                 Printable(text));
-    *value = static_cast<float>(*parsed);
+    *value = static_cast<float>(ParseReal(text, range, shown));
   });
 }
 

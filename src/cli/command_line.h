@@ -30,6 +30,8 @@ struct RealRange {
 
 /// Whole text as a decimal integer within range; `what` opens the error message. Throws UsageError.
 int64_t ParseInt(std::string_view text, IntRange range, std::string_view what);
+/// The same for a decimal number.
+double ParseReal(std::string_view text, RealRange range, std::string_view what);
 
 /// "; did you mean 'run'?" for the nearest name: a typing error, two letters swapped, or a
 /// beginning that only one name has. Empty when none is near.

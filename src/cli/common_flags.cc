@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <random>
 
 #include "base/log.h"
 
@@ -55,24 +54,13 @@ void GenerateFlags::AddTo(CommandLine& line, const std::string& max_tokens_help)
   line.Flag("--ignore-eos", &ignore_eos, "Go on after the end-of-sequence token");
   line.Int("--experts-per-token", &experts_per_token, {1, 256},
            "Experts per token (default: the model's)");
-  line.Group("Sampling");
-  line.Real("--temperature", &sampler.temperature, {0, 100},
-            "0 takes the likeliest token (default 0.7)");
-  line.Int("--top-k", &sampler.top_k, {0, kMaxInt}, "Only the K likeliest tokens (0 = all)");
-  line.Real("--top-p", &sampler.top_p, {1e-6, 1},
-            "Only the smallest set with this probability (default 1)");
-  line.Real("--min-p", &sampler.min_p, {0, 1},
-            "Only tokens with this part of the likeliest one's probability (default 0)");
-  line.Real("--repetition-penalty", &sampler.repetition_penalty, {0.01, 100},
-            "Divides the logits of the last 64 tokens (default 1)");
-  line.Int("--seed", &seed, {0, std::numeric_limits<int64_t>::max()},
-           "Same seed, same tokens (default: random, printed at the end)");
+  sampling.AddTo(line);
 }
 
 void GenerateFlags::CheckAndChooseSeed() {
   for (const std::string& text : stop)
     if (text.empty()) ThrowUsage("--stop: expected a text, found an empty one");
-  if (!seed) seed = std::random_device()();
+  sampling.CheckAndChooseSeed();
 }
 
 SessionOptions GenerateFlags::ToSessionOptions(const Engine& engine, DType kv_type) const {
@@ -84,8 +72,7 @@ SessionOptions GenerateFlags::ToSessionOptions(const Engine& engine, DType kv_ty
 
 GenerateOptions GenerateFlags::ToOptions() const {
   GenerateOptions options;
-  options.sampler = sampler;
-  options.sampler.seed = static_cast<uint64_t>(seed.value_or(0));
+  options.sampler = sampling.config;
   options.max_tokens = max_tokens;
   options.stop = stop;
   options.ignore_eos = ignore_eos;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command_line.h"
+#include "cli/sampling_flags.h"
 #include "engine/engine.h"
 
 namespace mixtral::cli {
@@ -38,12 +39,12 @@ struct GenerateFlags {
   int max_tokens = -1;
   int experts_per_token = 0;
   bool ignore_eos = false;
-  SamplerConfig sampler;
-  std::optional<int64_t> seed;
+  SamplingFlags sampling;
   std::vector<std::string> stop;
 
   void AddTo(CommandLine& line, const std::string& max_tokens_help);
-  /// After parsing: refuses empty stop strings and draws a seed where none was given.
+  /// After parsing: refuses empty stop strings, reads --logit-bias, draws a seed where none was
+  /// given.
   void CheckAndChooseSeed();
   /// After opening: refuses a --ctx that the model does not have.
   SessionOptions ToSessionOptions(const Engine& engine, DType kv_type) const;

@@ -28,7 +28,7 @@ std::vector<float> LogitsOf(const std::vector<double>& probabilities) {
 TokenId PickOnce(const SamplerConfig& config, std::vector<float> logits,
                  const std::vector<TokenId>& recent = {}) {
   Sampler sampler(config, static_cast<int>(logits.size()));
-  return sampler.Pick(logits, recent);
+  return sampler.Pick(logits, {.tokens = recent});
 }
 
 /// Draws n times from the same logits and counts.
@@ -110,10 +110,11 @@ TEST(SamplerPenalty, DividesPositiveMultipliesNegativeOnce) {
   EXPECT_EQ(PickOnce(config, {4, 1.5f}, {0, 0}), 0);  // 2 and not 1
   std::vector<float> logits = {3, -3, 5};
   Sampler sampler(config, 3);
-  sampler.Pick(logits, std::vector<TokenId>{0, 1});
+  const std::vector<TokenId> first = {0, 1}, second = {1, 2};
+  sampler.Pick(logits, {.tokens = first});
   EXPECT_EQ(logits, (std::vector<float>{1.5f, -6, 5}));
   logits = {3, -3, 5};  // nothing is remembered from the call before
-  sampler.Pick(logits, std::vector<TokenId>{1, 2});
+  sampler.Pick(logits, {.tokens = second});
   EXPECT_EQ(logits, (std::vector<float>{3, -6, 2.5f}));
 }
 
@@ -129,6 +130,88 @@ TEST(SamplerPenalty, WindowIsTheTail) {
 TEST(SamplerPenalty, IdsOutsideTheVocabularyAreIgnored) {
   const SamplerConfig config = {.temperature = 0, .repetition_penalty = 2};
   EXPECT_EQ(PickOnce(config, {1, 3}, {-1, 2, 1 << 30}), 1);
+}
+
+/// The logits after one Pick, of which the first n_prompt tokens were given.
+std::vector<float> Changed(const SamplerConfig& config, std::vector<float> logits,
+                           const std::vector<TokenId>& tokens, size_t n_prompt) {
+  Sampler sampler(config, static_cast<int>(logits.size()));
+  sampler.Pick(logits, {.tokens = tokens, .n_prompt = n_prompt});
+  return logits;
+}
+
+TEST(SamplerPenalty, FrequencyAndPresenceCountWhatWasGenerated) {
+  using Values = std::vector<float>;
+  const SamplerConfig frequency = {.temperature = 0, .frequency_penalty = 0.5f};
+  const SamplerConfig presence = {.temperature = 0, .presence_penalty = -1};
+  const std::vector<TokenId> tokens = {0, 1, 1, 2, 1};
+  EXPECT_EQ(Changed(frequency, {4, 4, 4, -4}, tokens, 0), (Values{3.5f, 2.5f, 3.5f, -4}));
+  EXPECT_EQ(Changed(presence, {4, 4, 4, -4}, tokens, 0), (Values{5, 5, 5, -4}));
+  // The prompt does not count, as in OpenAI's formula.
+  EXPECT_EQ(Changed(frequency, {4, 4, 4, -4}, tokens, 2), (Values{4, 3, 3.5f, -4}));
+  EXPECT_EQ(Changed(presence, {4, 4, 4, -4}, tokens, 5), (Values{4, 4, 4, -4}));
+  EXPECT_EQ(Changed(frequency, {4, 4}, {-1, 2, 1 << 30}, 0), (Values{4, 4}));
+  // Nothing is remembered from the call before, nor from one penalty to the next.
+  const SamplerConfig all = {
+      .temperature = 0, .repetition_penalty = 2, .frequency_penalty = 0.25f, .presence_penalty = 1};
+  Sampler sampler(all, 4);
+  for (int i = 0; i < 2; ++i) {
+    Values logits = {8, 8, 8, -8};
+    sampler.Pick(logits, {.tokens = tokens, .n_prompt = 1});
+    EXPECT_EQ(logits, (Values{4, 4 - 3 * 0.25f - 1, 4 - 0.25f - 1, -8}));
+  }
+}
+
+TEST(SamplerBias, IsAddedAfterThePenalties) {
+  SamplerConfig config = {.temperature = 0, .repetition_penalty = 2};
+  config.logit_bias = {{1, 3}, {2, -kInf}, {1, 0.5f}};
+  EXPECT_EQ(Changed(config, {1, -2, 9}, {1}, 0), (std::vector<float>{1, -0.5f, -kInf}));
+  EXPECT_EQ(PickOnce(config, {1, -2, 9}), 1);
+  config.temperature = 1;
+  EXPECT_EQ(Drawn({.temperature = 1, .logit_bias = {{0, -kInf}}}, {9, 1, 1}), (Ids{1, 2}));
+  EXPECT_EQ(Drawn({.temperature = 1, .logit_bias = {{0, -kInf}, {1, -kInf}}}, {9, 1}), (Ids{0}));
+  EXPECT_EQ(Drawn({.temperature = 1, .logit_bias = {{2, 100}}}, {9, 1, 1}), (Ids{2}));
+}
+
+TEST(SamplerBias, IdsOutsideTheVocabularyAreRefused) {
+  for (const TokenId id : {-1, 3}) {
+    try {
+      const Sampler sampler({.logit_bias = {{id, 1}}}, 3);
+      ADD_FAILURE() << id << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      EXPECT_EQ(error.what(),
+                "logit_bias: expected token ids in 0..2, found " + std::to_string(id));
+    }
+  }
+}
+
+TEST(SamplerMinTokens, EndIdsWait) {
+  const SamplerConfig config = {.temperature = 0, .min_tokens = 2, .end_ids = {1, 7}};
+  const std::vector<TokenId> tokens = {0, 0, 0, 0};
+  EXPECT_EQ(Changed(config, {1, 9, 0}, tokens, 4)[1], -kInf);
+  EXPECT_EQ(Changed(config, {1, 9, 0}, tokens, 3)[1], -kInf);
+  EXPECT_EQ(Changed(config, {1, 9, 0}, tokens, 2)[1], 9);
+}
+
+TEST(SamplerTypical, KeepsWhatIsNearTheEntropy) {
+  // Surprises -ln p: 0.92, 1.20, 1.61, 2.30. Their mean, the entropy, is 1.28; the distances from
+  // it are 0.36, 0.08, 0.33, 1.02.
+  const auto logits = LogitsOf({0.4, 0.3, 0.2, 0.1});
+  EXPECT_EQ(Drawn({.temperature = 1, .typical_p = 0.29f}, logits), (Ids{1}));
+  EXPECT_EQ(Drawn({.temperature = 1, .typical_p = 0.49f}, logits), (Ids{1, 2}));
+  EXPECT_EQ(Drawn({.temperature = 1, .typical_p = 0.6f}, logits), (Ids{0, 1, 2}));
+  EXPECT_EQ(Drawn({.temperature = 1, .typical_p = 0.95f}, logits), (Ids{0, 1, 2, 3}));
+  // The likeliest one may be the least typical: distances 0.63 and eight times 0.18.
+  std::vector<double> flat = {0.22};
+  flat.insert(flat.end(), 8, 0.0975);
+  const auto drawn = Drawn({.temperature = 1, .typical_p = 0.7f}, LogitsOf(flat));
+  EXPECT_EQ(drawn, (Ids{1, 2, 3, 4, 5, 6, 7, 8}));
+  // min-p is relative to the best one that is left.
+  EXPECT_EQ(Drawn({.temperature = 1, .min_p = 0.9f, .typical_p = 0.7f}, LogitsOf(flat)), drawn);
+  // top-k comes before it: of two equal ones both are as typical, the lower id first.
+  EXPECT_EQ(Drawn({.temperature = 1, .top_k = 2, .typical_p = 0.3f}, {4, 4, 4}), (Ids{0}));
+  EXPECT_EQ(Drawn({.temperature = 1, .typical_p = 0.5f}, {kNan, kInf, 3, kInf}), (Ids{1}));
 }
 
 TEST(SamplerDraw, NthCallUsesNthNumberOfTheStream) {
@@ -204,7 +287,15 @@ TEST(SamplerConfigTest, ValidateNamesTheField) {
       {"min_p", {.min_p = -0.5f}},
       {"min_p", {.min_p = kNan}},
       {"repetition_penalty", {.repetition_penalty = 0}},
-      {"repetition_window", {.repetition_window = -1}}};
+      {"repetition_window", {.repetition_window = -1}},
+      {"typical_p", {.typical_p = 0}},
+      {"frequency_penalty", {.frequency_penalty = 2.5f}},
+      {"frequency_penalty", {.frequency_penalty = kNan}},
+      {"presence_penalty", {.presence_penalty = -2.5f}},
+      {"logit_bias", {.logit_bias = {{3, 101}}}},
+      {"logit_bias", {.logit_bias = {{3, kInf}}}},
+      {"logit_bias", {.logit_bias = {{3, kNan}}}},
+      {"min_tokens", {.min_tokens = -1}}};
   for (const auto& [field, config] : bad) {
     try {
       config.Validate();

@@ -190,7 +190,11 @@ GenerateResult Session::Generate(
   // Rows beyond the tokenizer's pieces are padding; choosing one would print nothing.
   const int n_choices =
       engine_->has_tokenizer() ? engine_->tokenizer().vocab_size() : config.vocab_size;
-  Sampler sampler(options.sampler, n_choices);
+  std::vector<TokenId> eos = options.stop_tokens;
+  eos.insert(eos.end(), engine_->eos_ids().begin(), engine_->eos_ids().end());
+  SamplerConfig sampling = options.sampler;
+  if (!options.ignore_eos) sampling.end_ids.insert(sampling.end_ids.end(), eos.begin(), eos.end());
+  Sampler sampler(sampling, n_choices);
   TextOutput text(*engine_, options, on_text);
   GenerateResult result;
   result.prompt_tokens = std::ssize(prompt);
@@ -206,12 +210,11 @@ GenerateResult Session::Generate(
   if (!prefilled) return result;
 
   start = Clock::now();
-  std::vector<TokenId> eos = options.stop_tokens;
-  eos.insert(eos.end(), engine_->eos_ids().begin(), engine_->eos_ids().end());
   std::vector<TokenId> all = prompt;
   std::optional<FinishReason> finish;
   while (!(finish = NextLogits(all, options, cancel, result))) {
-    const TokenId id = sampler.Pick(std::span(logits_).first(static_cast<size_t>(n_choices)), all);
+    const TokenId id = sampler.Pick(std::span(logits_).first(static_cast<size_t>(n_choices)),
+                                    {.tokens = all, .n_prompt = prompt.size()});
     if (!options.ignore_eos && std::find(eos.begin(), eos.end(), id) != eos.end()) {
       finish = FinishReason::kEos;
       break;
