@@ -84,9 +84,9 @@ struct ServiceEvent {
   std::vector<ScoredToken> prompt_scores;    // once, when prompt_logprobs: [prompt size - 1]
   std::vector<TokenRouting> prompt_routing;  // once, when return_routing
   std::vector<float> hidden;                 // once, when pooled: [D]
-  std::optional<Error> error;  // the request is over: the model failed, or the service stops
-  bool done = false;           // the last event of the request
-  ServiceUsage usage;          // as of now
+  std::optional<Error> error;                // the request is over: the model failed on it
+  bool done = false;                         // the last event of the request
+  ServiceUsage usage;                        // as of now
 };
 
 using ServiceCallback = std::function<void(ServiceEvent&&)>;
@@ -98,6 +98,7 @@ struct ServiceOptions {
   int64_t cache_positions = 0;  // positions of the paged cache; 0 = max_running x context, at most
                                 // what cache_bytes allows
   size_t cache_bytes = 0;       // 0 = a quarter of the free memory at most
+  size_t prefix_bytes = 0;      // of them, kept for later requests at most; 0 = whatever is unused
   DType kv_dtype = DType::kF16;
   int max_running = 64;  // sequences in a step
   int max_queued = 512;  // requests waiting
@@ -105,6 +106,10 @@ struct ServiceOptions {
   int step_tokens = 512;     // rows of one forward step
   int prefill_tokens = 128;  // prompt rows beside running streams, so that they do not stall
 };
+
+/// What the engine below a service must be sized for: the rows of a step, and the rows whose logits
+/// one step gives (one of each sequence, and a slice of a prompt that is scored).
+EngineOptions EngineOptionsFor(const ServiceOptions& options, EngineOptions engine = {});
 
 struct ServiceStats {
   int64_t running = 0, waiting = 0;
@@ -121,9 +126,10 @@ struct ServiceStats {
 
 class Service {
  public:
+  /// Rows of a step and sequences are at most what the engine was opened for (EngineOptionsFor).
   /// Throws Error{kInvalidArgument, kOutOfMemory} when the budget cannot hold one full context.
   Service(Engine* engine, const ServiceOptions& options);
-  ~Service();  // cancels what is left
+  ~Service();  // cancels what is left; every request gets its last event
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -86,15 +87,11 @@ bool KvCache::Reserve(SeqId seq, int64_t n_tokens) {
   Check(n_tokens >= 0, "Reserve: a negative number of tokens");
   Sequence& sequence = Get(seq);
   if (n_tokens > TotalPositions() - sequence.length) return false;
+  if (PagesToReserve(seq, n_tokens) > FreePages()) return false;
+
   const auto wanted =
       static_cast<size_t>(PagesFor(sequence.length + n_tokens, options_.page_positions));
-  const size_t held = sequence.pages.size();
-  size_t needed = wanted > held ? wanted - held : 0;
-  const bool copies = n_tokens > 0 && LastPageIsShared(sequence);
-  if (copies) ++needed;
-  if (needed > free_pages_.size()) return false;
-
-  if (copies) {
+  if (n_tokens > 0 && LastPageIsShared(sequence)) {
     int32_t& page = sequence.pages[PageOf(sequence.length)];
     const int32_t shared = page;
     page = TakePage();
@@ -153,6 +150,49 @@ int64_t KvCache::FreePositions() const {
   return static_cast<int64_t>(free_pages_.size()) * options_.page_positions;
 }
 
+int64_t KvCache::PagesToReserve(SeqId seq, int64_t n_tokens) const {
+  const Sequence& sequence = Get(seq);
+  const int64_t wanted = PagesFor(sequence.length + n_tokens, options_.page_positions);
+  const int64_t missing = std::max<int64_t>(0, wanted - std::ssize(sequence.pages));
+  return missing + (n_tokens > 0 && LastPageIsShared(sequence) ? 1 : 0);
+}
+
+int32_t KvCache::PageAt(SeqId seq, int64_t page_idx) const {
+  const Sequence& sequence = Get(seq);
+  Check(page_idx >= 0 && page_idx * options_.page_positions < sequence.length,
+        "PageAt: the page of a committed position");
+  return sequence.pages[static_cast<size_t>(page_idx)];
+}
+
+int KvCache::PageUses(int32_t page) const {
+  Check(page >= 0 && page < n_pages_, "PageUses: no such page");
+  return page_uses_[static_cast<size_t>(page)];
+}
+
+void KvCache::KeepPage(int32_t page) {
+  Check(PageUses(page) > 0, "KeepPage: a free page holds nothing");
+  ++page_uses_[static_cast<size_t>(page)];
+}
+
+void KvCache::Attach(SeqId seq, std::span<const int32_t> pages) {
+  Sequence& sequence = Get(seq);
+  const auto n = static_cast<int64_t>(pages.size());
+  Check(std::ssize(sequence.pages) * options_.page_positions == sequence.length,
+        "Attach: a sequence that ends where a page ends, with nothing reserved");
+  Check(std::ssize(sequence.pages) + n <= n_pages_, "Attach: more pages than there are");
+  for (const int32_t page : pages) {
+    KeepPage(page);
+    sequence.pages.push_back(page);
+  }
+  sequence.length += n * options_.page_positions;
+}
+
+void KvCache::ReplacePage(SeqId seq, int64_t page_idx, int32_t page) {
+  Check((page_idx + 1) * options_.page_positions <= Length(seq), "ReplacePage: a full page");
+  KeepPage(page);
+  DropPage(std::exchange(Get(seq).pages[static_cast<size_t>(page_idx)], page));
+}
+
 KvView KvCache::View(int layer, SeqId seq) const {
   Check(layer >= 0 && layer < n_layers_, "View: no such layer");
   KvView view;
@@ -202,8 +242,8 @@ int32_t KvCache::TakePage() {
 }
 
 void KvCache::DropPage(int32_t page) {
+  Check(PageUses(page) > 0, "a free page was dropped");
   int32_t& uses = page_uses_[static_cast<size_t>(page)];
-  Check(uses > 0, "a free page was dropped");
   if (--uses == 0) free_pages_.push_back(page);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "backend/backend.h"
@@ -46,6 +47,23 @@ class KvCache {
   /// True when n_tokens more positions are reserved and none of their pages is shared.
   bool CanHold(SeqId seq, int64_t n_tokens) const;
   int64_t FreePositions() const;
+  /// Free pages that Reserve(seq, n_tokens) takes, the copy of a shared last page included.
+  int64_t PagesToReserve(SeqId seq, int64_t n_tokens) const;
+  int page_positions() const { return options_.page_positions; }
+  int64_t TotalPages() const { return n_pages_; }
+  int64_t FreePages() const { return static_cast<int64_t>(free_pages_.size()); }
+
+  // Pages kept beyond the life of a sequence (engine/prefix_cache): whoever keeps one is one more
+  // user of it, and nobody writes into a page that has several.
+  int32_t PageAt(SeqId seq, int64_t page_idx) const;  // of a committed position
+  int PageUses(int32_t page) const;                   // sequences and keepers; 0 = free
+  void KeepPage(int32_t page);
+  void DropPage(int32_t page);  // its last user makes it free
+  /// Full pages of kept entries become the next positions of a sequence that ends at a page's end.
+  void Attach(SeqId seq, std::span<const int32_t> pages);
+  /// The sequence uses `page` in place of its own full page with the same entries.
+  void ReplacePage(SeqId seq, int64_t page_idx, int32_t page);
+
   KvView View(int layer, SeqId seq) const;
   size_t TotalBytes() const;
   static size_t BytesPerPosition(const ModelConfig& config, DType dtype);  // all layers
@@ -62,7 +80,6 @@ class KvCache {
   size_t PageOf(int64_t position) const;
   bool LastPageIsShared(const Sequence& sequence) const;
   int32_t TakePage();
-  void DropPage(int32_t page);
   void CopyPage(int32_t from, int32_t to);
 
   Backend* backend_;
