@@ -51,6 +51,7 @@ class Engine {
   const MemoryPlan& plan() const { return plan_; }
   const std::vector<std::string>& notices() const { return notices_; }
   Transformer& transformer() { return *transformer_; }
+  const Transformer& transformer() const { return *transformer_; }
   Backend& backend() { return *backend_; }
   bool has_tokenizer() const { return tokenizer_ != nullptr; }
   /// Throws Error{kNotFound} saying what was looked for when the checkpoint carries none.
@@ -99,6 +100,13 @@ struct SessionOptions {
   DType kv_dtype = DType::kF16;
 };
 
+/// asked, or for 0 the model's own, at most 4096. Throws Error{kInvalidArgument} for more than the
+/// model has.
+int64_t ChooseContext(const ModelConfig& config, int64_t asked);
+/// Throws Error{kInvalidArgument} for an empty prompt, an id outside the vocabulary, or more tokens
+/// than the context, naming both lengths.
+void CheckPrompt(const std::vector<TokenId>& prompt, int vocab_size, int64_t context);
+
 enum class WantLogits : uint8_t { kNo, kYes };
 
 class Session {
@@ -118,7 +126,6 @@ class Session {
   void Reset();  // forgets everything cached
 
  private:
-  void CheckPrompt(const std::vector<TokenId>& prompt) const;
   void KeepCommonPrefix(const std::vector<TokenId>& prompt, const RoutingPolicy& policy);
   void Step(std::span<const TokenId> tokens, WantLogits want);
   bool Prefill(const std::vector<TokenId>& prompt, const std::atomic<bool>* cancel,

@@ -15,28 +15,14 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/routing_watch.h"
 #include "engine/sampler.h"
+#include "engine/step_runner.h"
+#include "engine/token_scores.h"
 
 namespace mixtral {
 
 using RequestId = uint64_t;
-
-struct TokenLogprob {
-  TokenId id = -1;
-  float logprob = 0;  // natural log, of the model's own distribution (before sampling changes)
-};
-
-struct ScoredToken {
-  TokenLogprob token;
-  std::vector<TokenLogprob> top;  // top_logprobs of them, best first; ties: lower id first
-};
-
-/// The experts of one token: expert_ids and weights [L, K], heaviest first.
-struct TokenRouting {
-  int64_t position = 0;
-  std::vector<uint8_t> expert_ids;
-  std::vector<float> weights;
-};
 
 enum class HiddenPooling : uint8_t { kNone, kLast, kMean };
 
@@ -115,7 +101,8 @@ struct ServiceStats {
   int64_t running = 0, waiting = 0;
   int64_t cache_positions = 0, cache_used = 0, cache_reusable = 0;  // positions
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
-  int64_t steps_total = 0, preemptions_total = 0, finished_total = 0, cancelled_total = 0;
+  int64_t steps_total = 0, preemptions_total = 0, finished_total = 0, cancelled_total = 0,
+          failed_total = 0;
   int64_t prefix_queries_total = 0, prefix_hits_total = 0;  // tokens
   double step_seconds_total = 0;
   std::vector<int64_t> expert_tokens;   // [L, E] assignments since the start
@@ -129,6 +116,8 @@ class Service {
   /// Rows of a step and sequences are at most what the engine was opened for (EngineOptionsFor).
   /// Throws Error{kInvalidArgument, kOutOfMemory} when the budget cannot hold one full context.
   Service(Engine* engine, const ServiceOptions& options);
+  /// With another forward pass, for tests of what happens when it fails.
+  Service(Engine* engine, const ServiceOptions& options, ForwardFunction forward);
   ~Service();  // cancels what is left; every request gets its last event
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

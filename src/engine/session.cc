@@ -19,14 +19,6 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-int64_t ChooseContext(const ModelConfig& config, int64_t asked) {
-  if (asked == 0) return std::min<int64_t>(config.max_context, kDefaultContext);
-  if (asked < 0 || asked > config.max_context)
-    Throw(ErrorCode::kInvalidArgument, "context: expected 1..{} positions (the model's), found {}",
-          config.max_context, asked);
-  return asked;
-}
-
 bool SamePolicy(const RoutingPolicy& a, const RoutingPolicy& b) {
   return a.k == b.k && a.force == b.force && a.ban == b.ban && a.bias == b.bias;
 }
@@ -64,6 +56,14 @@ class TextOutput {
 
 }  // namespace
 
+int64_t ChooseContext(const ModelConfig& config, int64_t asked) {
+  if (asked == 0) return std::min<int64_t>(config.max_context, kDefaultContext);
+  if (asked < 0 || asked > config.max_context)
+    Throw(ErrorCode::kInvalidArgument, "context: expected 1..{} positions (the model's), found {}",
+          config.max_context, asked);
+  return asked;
+}
+
 std::string_view FinishReasonName(FinishReason reason) {
   switch (reason) {
     case FinishReason::kLength:
@@ -96,17 +96,16 @@ void Session::Reset() {
   cached_.clear();
 }
 
-void Session::CheckPrompt(const std::vector<TokenId>& prompt) const {
-  const int vocab_size = engine_->config().vocab_size;
+void CheckPrompt(const std::vector<TokenId>& prompt, int vocab_size, int64_t context) {
   if (prompt.empty())
     Throw(ErrorCode::kInvalidArgument, "prompt: expected at least 1 token, found none");
   for (size_t i = 0; i < prompt.size(); ++i)
     if (prompt[i] < 0 || prompt[i] >= vocab_size)
       Throw(ErrorCode::kInvalidArgument, "prompt: expected token ids in 0..{}, found {} at {}",
             vocab_size - 1, prompt[i], i);
-  if (static_cast<int64_t>(prompt.size()) > context_)
+  if (static_cast<int64_t>(prompt.size()) > context)
     Throw(ErrorCode::kInvalidArgument, "prompt: expected at most {} tokens (the context), found {}",
-          context_, prompt.size());
+          context, prompt.size());
 }
 
 /// Truncates the cache to what it shares with prompt, but leaves the last token to be computed: its
@@ -183,7 +182,7 @@ GenerateResult Session::Generate(
     const std::vector<TokenId>& prompt, const GenerateOptions& options,
     const std::function<void(std::string_view)>& on_text, const std::atomic<bool>* cancel,
     const std::function<void(int64_t done, int64_t total)>& on_prefill) {
-  CheckPrompt(prompt);
+  CheckPrompt(prompt, engine_->config().vocab_size, context_);
   const ModelConfig& config = engine_->config();
   options.policy.Validate(config.n_experts, config.experts_per_token,
                           engine_->transformer().options().max_k);

@@ -32,7 +32,7 @@ class Model {
       : options_(options), cache_(SmallConfig(), options, &backend_), rng_(seed) {}
 
   void RandomOperation() {
-    const uint64_t kind = Random(10);
+    const uint64_t kind = Random(14);
     if (kind == 0) return Open();
     if (sequences_.empty()) return;
     auto it = sequences_.begin();
@@ -40,6 +40,9 @@ class Model {
     if (kind == 1) return Fork(it->first);
     if (kind == 2) return Truncate(it->first);
     if (kind == 3) return Release(it->first);
+    if (kind == 4) return Keep(it->first);
+    if (kind == 5) return DropOne();
+    if (kind == 6) return Attach(it->first);
     Write(it->first);
   }
 
@@ -62,14 +65,22 @@ class Model {
       const KvView view = cache_.View(0, seq);
       used.insert(view.pages, view.pages + pages);
     }
+    for (const auto& [page, values] : kept_) {
+      used.insert(page);
+      ASSERT_GT(cache_.PageUses(page), 0);
+    }
     const int64_t total =
         (options_.n_positions + options_.page_positions - 1) / options_.page_positions;
+    ASSERT_EQ(cache_.TotalPages(), total);
+    ASSERT_EQ(cache_.FreePages(), total - std::ssize(used));
     ASSERT_EQ(cache_.FreePositions(), (total - std::ssize(used)) * options_.page_positions);
   }
 
   void ReleaseAll() {
     while (!sequences_.empty()) Release(sequences_.begin()->first);
+    while (!kept_.empty()) DropOne();
   }
+  int n_attached() const { return n_attached_; }
   int n_refused() const { return n_refused_; }
   int n_forks() const { return n_forks_; }
   const KvCache& cache() const { return cache_; }
@@ -113,16 +124,57 @@ class Model {
     reserved_.erase(seq);
   }
 
+  // A full page of a sequence, with what it holds, gets one more user.
+  void Keep(SeqId seq) {
+    const std::vector<int64_t>& values = sequences_[seq];
+    const int64_t n_full = std::ssize(values) / options_.page_positions;
+    if (n_full == 0) return;
+    const auto idx = static_cast<int64_t>(Random(static_cast<uint64_t>(n_full)));
+    const int32_t page = cache_.PageAt(seq, idx);
+    const int uses = cache_.PageUses(page);
+    cache_.KeepPage(page);
+    ASSERT_EQ(cache_.PageUses(page), uses + 1);
+    kept_.emplace_back(page, PageValues(seq, idx));
+  }
+
+  void DropOne() {
+    if (kept_.empty()) return;
+    const auto it = kept_.begin() + static_cast<std::ptrdiff_t>(Random(kept_.size()));
+    cache_.DropPage(it->first);
+    kept_.erase(it);
+  }
+
+  void Attach(SeqId seq) {
+    std::vector<int64_t>& values = sequences_[seq];
+    if (kept_.empty() || std::ssize(values) > 1000) return;
+    values.resize(values.size() / static_cast<size_t>(options_.page_positions) *
+                  static_cast<size_t>(options_.page_positions));
+    cache_.Truncate(seq, std::ssize(values));
+    const auto& [page, held] = kept_[Random(kept_.size())];
+    cache_.Attach(seq, {&page, 1});
+    values.insert(values.end(), held.begin(), held.end());
+    reserved_[seq] = std::ssize(values);
+    ++n_attached_;
+  }
+
+  std::vector<int64_t> PageValues(SeqId seq, int64_t idx) {
+    const auto first = sequences_[seq].begin() + idx * options_.page_positions;
+    return {first, first + options_.page_positions};
+  }
+
   void Write(SeqId seq) {
     std::vector<int64_t>& values = sequences_[seq];
     const auto n = static_cast<int64_t>(Random(150));
     const int64_t free_before = cache_.FreePositions();
+    const int64_t needed = cache_.PagesToReserve(seq, n);
     if (!cache_.Reserve(seq, n)) {
       ++n_refused_;
       ASSERT_EQ(cache_.FreePositions(), free_before);
       ASSERT_LT(free_before, n + options_.page_positions);  // one more page for a shared last one
+      ASSERT_GT(needed, cache_.FreePages());
       return;
     }
+    ASSERT_EQ(needed * options_.page_positions, free_before - cache_.FreePositions());
     reserved_[seq] = std::max(reserved_[seq], std::ssize(values) + n);
     ASSERT_TRUE(cache_.CanHold(seq, n));
     const auto used = static_cast<int64_t>(Random(static_cast<uint64_t>(n) + 1));  // not all
@@ -148,7 +200,8 @@ class Model {
   int64_t next_value_ = 1;
   std::map<SeqId, std::vector<int64_t>> sequences_;
   std::map<SeqId, int64_t> reserved_;
-  int n_refused_ = 0, n_forks_ = 0;
+  std::vector<std::pair<int32_t, std::vector<int64_t>>> kept_;
+  int n_refused_ = 0, n_forks_ = 0, n_attached_ = 0;
 };
 
 TEST(KvCache, ThousandsOfRandomOperations) {
@@ -164,6 +217,7 @@ TEST(KvCache, ThousandsOfRandomOperations) {
       }
       EXPECT_GT(model.n_refused(), 0);
       EXPECT_GT(model.n_forks(), 10);
+      EXPECT_GT(model.n_attached(), 5);
       model.ReleaseAll();
       EXPECT_GE(model.cache().FreePositions(), 1500);
     }
@@ -185,6 +239,51 @@ TEST(KvCache, ForkSharesPagesUntilSomeoneWrites) {
   EXPECT_EQ(cache.View(0, a).pages[0], cache.View(0, b).pages[0]);
   EXPECT_NE(cache.View(0, a).pages[1], cache.View(0, b).pages[1]);
   EXPECT_TRUE(cache.CanHold(a, 1)) << "the original is now alone on its page";
+}
+
+TEST(KvCache, AReplacedPageIsFreedAndTheOtherShared) {
+  testing::FakeBackend backend;
+  KvCache cache(SmallConfig(), {.n_positions = 64 * 4, .max_sequences = 2}, &backend);
+  const SeqId a = *cache.Open(), b = *cache.Open();
+  for (const SeqId seq : {a, b}) {
+    ASSERT_TRUE(cache.Reserve(seq, 70));
+    cache.Commit(seq, 70);
+  }
+  const int32_t page = cache.PageAt(a, 0), tail = cache.PageAt(b, 1);
+  EXPECT_EQ(cache.FreePages(), 0);
+  cache.ReplacePage(b, 0, page);
+  EXPECT_EQ(cache.FreePages(), 1);
+  EXPECT_EQ(cache.PageAt(b, 0), page);
+  EXPECT_EQ(cache.PageAt(b, 1), tail);
+  EXPECT_EQ(cache.PageUses(page), 2);
+  cache.ReplacePage(b, 0, page);  // by itself: nothing changes
+  EXPECT_EQ(cache.PageUses(page), 2);
+  cache.Release(a);
+  cache.Release(b);
+  EXPECT_EQ(cache.FreePages(), 4);
+}
+
+TEST(KvCache, AKeptPageOutlivesItsSequenceAndIsCopiedBeforeAWrite) {
+  testing::FakeBackend backend;
+  KvCache cache(SmallConfig(), {.n_positions = 64 * 3, .max_sequences = 2}, &backend);
+  const SeqId a = *cache.Open();
+  ASSERT_TRUE(cache.Reserve(a, 64));
+  cache.Commit(a, 64);
+  const int32_t page = cache.PageAt(a, 0);
+  cache.KeepPage(page);
+  cache.Release(a);
+  EXPECT_EQ(cache.FreePages(), 2);
+  const SeqId b = *cache.Open();
+  cache.Attach(b, {&page, 1});
+  EXPECT_EQ(cache.Length(b), 64);
+  EXPECT_EQ(cache.PagesToReserve(b, 1), 1);
+  cache.Truncate(b, 10);
+  EXPECT_EQ(cache.PagesToReserve(b, 1), 1) << "a copy of the kept page";
+  ASSERT_TRUE(cache.Reserve(b, 1));
+  EXPECT_NE(cache.View(0, b).pages[0], page);
+  EXPECT_EQ(cache.PageUses(page), 1);
+  cache.DropPage(page);
+  EXPECT_EQ(cache.FreePages(), 2);
 }
 
 TEST(KvCache, FullIsAnAnswerNotAnError) {

@@ -10,10 +10,12 @@ TokenStream::TokenStream(const Tokenizer* tokenizer, StreamStart start,
                          std::vector<std::string> stop)
     : detokenizer_(tokenizer, start), stops_(std::move(stop)) {}
 
-std::string TokenStream::Push(TokenId id) {
+std::string TokenStream::Push(TokenId id, LookForStops look) {
   if (stopped_) return "";
   detokenizer_.Push(id, &pending_);
-  return Release();
+  if (look == LookForStops::kYes) return Release();
+  n_matched_ = 0;
+  return std::exchange(pending_, "");
 }
 
 std::string TokenStream::Finish() {

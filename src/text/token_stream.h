@@ -4,6 +4,7 @@
 // of all ids (up to the stop).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 namespace mixtral {
 
+enum class LookForStops : uint8_t { kNo, kYes };
+
 class TokenStream {
  public:
   /// The stop string that is complete first wins; of several that end together, the longest. Empty
@@ -20,8 +23,8 @@ class TokenStream {
   TokenStream(const Tokenizer* tokenizer, StreamStart start, std::vector<std::string> stop = {});
 
   /// Adds a token and returns the text that is now certain (maybe empty). After a stop string
-  /// nothing more comes out.
-  std::string Push(TokenId id);
+  /// nothing more comes out. kNo, before the first kYes: its text cannot be part of a stop string.
+  std::string Push(TokenId id, LookForStops look = LookForStops::kYes);
   /// The rest: an unfinished UTF-8 sequence as U+FFFD per byte, text held back for a stop string
   /// that did not come. The last call.
   std::string Finish();

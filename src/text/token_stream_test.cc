@@ -45,6 +45,17 @@ TEST(TokenStream, GivesTextAsSoonAsItIsCertain) {
   EXPECT_EQ(Stream(stream, {263, 263, 264, 2}), "hello| hello| a||");
 }
 
+TEST(TokenStream, LooksForStopsFromATokenOn) {
+  const Tokenizer tokenizer = SmallTokenizer();
+  TokenStream stream(&tokenizer, StreamStart::kNewText, {"ab"});
+  std::string out;
+  for (const TokenId id : Bytes("xabya")) out += stream.Push(id, LookForStops::kNo);
+  EXPECT_EQ(out, "xabya") << "nothing is held back";
+  for (const TokenId id : Bytes("bxabz")) out += stream.Push(id);
+  EXPECT_EQ(out, "xabyabx") << "a stop string that begins before does not count";
+  EXPECT_TRUE(stream.stopped());
+}
+
 TEST(TokenStream, KeepsALeadingSpaceWhenContinuing) {
   const Tokenizer tokenizer = SmallTokenizer();
   TokenStream stream(&tokenizer, StreamStart::kContinuation);
