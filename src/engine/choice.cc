@@ -3,7 +3,6 @@
 #include "engine/choice.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/check.h"
 
@@ -27,6 +26,9 @@ Choice::Choice(const Engine& engine, const ServiceRequest* request, int index, i
     end_ids_ = request->stop_tokens;
     end_ids_.insert(end_ids_.end(), engine.eos_ids().begin(), engine.eos_ids().end());
   }
+  sampler_config_.end_ids.insert(sampler_config_.end_ids.end(), end_ids_.begin(), end_ids_.end());
+  sampler_config_.min_tokens = static_cast<int>(
+      std::max<int64_t>(sampler_config_.min_tokens, std::min(request->min_tokens, context)));
   if (engine.has_tokenizer())
     text_.emplace(&engine.tokenizer(), request->stream_start, request->stop);
 }
@@ -37,11 +39,8 @@ bool Choice::IsEnd(TokenId id) const {
 
 TokenId Choice::Pick(std::span<float> logits) {
   if (!sampler_) sampler_.emplace(sampler_config_, n_choosable_);
-  if (n_generated() < request_->min_tokens)
-    for (const TokenId id : end_ids_)
-      if (id >= 0 && id < n_choosable_)
-        logits[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
-  return sampler_->Pick(logits.first(static_cast<size_t>(n_choosable_)), tokens_);
+  return sampler_->Pick(logits.first(static_cast<size_t>(n_choosable_)),
+                        {.tokens = tokens_, .n_prompt = static_cast<size_t>(prompt_tokens_)});
 }
 
 void Choice::Take(std::span<float> logits, ServiceDelta* delta) {

@@ -83,6 +83,12 @@ void CheckRequest(const Engine& engine, const ServiceOptions& options,
   const ModelConfig& config = engine.config();
   CheckPrompt(request.prompt, config.vocab_size, options.context);
   request.sampler.Validate();
+  const int n_choosable =
+      engine.has_tokenizer() ? engine.tokenizer().vocab_size() : config.vocab_size;
+  for (const LogitBias& bias : request.sampler.logit_bias)
+    if (bias.id < 0 || bias.id >= n_choosable)
+      Throw(ErrorCode::kInvalidArgument, "logit_bias: expected token ids in 0..{}, found {}",
+            n_choosable - 1, bias.id);
   request.policy.Validate(config.n_experts, config.experts_per_token,
                           engine.transformer().options().max_k);
   if (request.n < 1 || request.n > kMaxChoices)

@@ -302,6 +302,9 @@ TEST_F(ServiceTest, RequestsThatCanNeverRunAreRefused) {
   bad.sampler.top_p = 2;
   has(bad, "top_p");
   bad = good;
+  bad.sampler.logit_bias = {{4096, 1.0f}};
+  has(bad, "logit_bias: expected token ids in 0..4095, found 4096");
+  bad = good;
   bad.policy.k = 4;
   has(bad, "k");
   bad = good;
