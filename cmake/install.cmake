@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` and `cpack -G DEB` lay down: the program, the shared library, its two headers, and the files by
-# which find_package(mixtral) and pkg-config find them. Everything is relative to the prefix, so an installed tree moves.
+# which find_package(mixtral) and pkg-config find them, man pages, and completions for bash, zsh and fish. Everything is
+# relative to the prefix, so an installed tree moves.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(MIXTRAL_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mixtral)
@@ -12,6 +13,26 @@ install(DIRECTORY include/mixtral DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_
 install(FILES README.md docs/library.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+
+# Man pages and shell completions: what the program says of itself.
+set(MIXTRAL_SHELL_FILES ${PROJECT_BINARY_DIR}/shell_files)
+add_custom_command(OUTPUT ${MIXTRAL_SHELL_FILES}/done COMMENT "Writing man pages and shell completions"
+  COMMAND ${CMAKE_COMMAND} -DMIXTRAL=$<TARGET_FILE:mixtral> -DFOLDER=${MIXTRAL_SHELL_FILES}
+    -P ${PROJECT_SOURCE_DIR}/cmake/shell_files.cmake
+  DEPENDS mixtral ${PROJECT_SOURCE_DIR}/cmake/shell_files.cmake)
+add_custom_target(mixtral_shell_files ALL DEPENDS ${MIXTRAL_SHELL_FILES}/done)
+install(DIRECTORY ${MIXTRAL_SHELL_FILES}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
+install(FILES ${MIXTRAL_SHELL_FILES}/mixtral.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+  RENAME mixtral)
+install(FILES ${MIXTRAL_SHELL_FILES}/mixtral.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+# zsh looks below /usr/local for site-functions, and Debian's below /usr for vendor-completions.
+install(CODE "
+  set(folder site-functions)
+  if(CMAKE_INSTALL_PREFIX MATCHES \"/usr$\")
+    set(folder vendor-completions)
+  endif()
+  file(INSTALL ${MIXTRAL_SHELL_FILES}/_mixtral
+    DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/zsh/\${folder}\")")
 
 install(EXPORT mixtral-targets NAMESPACE mixtral:: FILE mixtral-config.cmake DESTINATION ${MIXTRAL_CMAKE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/mixtral-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # mixtral_module(name LINK targets...): src/<name>/**/*.cc becomes the library mixtral_<name>, its *_test.cc files the test
-# binary <name>_test. The link row is the row of tools/layers.txt, so a forbidden include does not even link.
+# binary <name>_test; main.cc is a program's and not in the library. The link row is the row of tools/layers.txt, so a
+# forbidden include does not even link.
 function(mixtral_module name)
   cmake_parse_arguments(ARG "" "" "LINK;PRIVATE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
   set(tests ${sources})
-  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$|/main\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   if(sources)
     add_library(mixtral_${name} STATIC ${sources})

@@ -4,7 +4,8 @@
 # output goes to build/<step>.log, whose end is shown when the step fails.
 
 BUILD_PACKAGES="g++ cmake ninja-build pkg-config nlohmann-json3-dev libfmt-dev libspdlog-dev
-  libsentencepiece-dev libcli11-dev libedit-dev zlib1g-dev libzstd-dev libgtest-dev libbenchmark-dev python3"
+  libsentencepiece-dev libcli11-dev libedit-dev zlib1g-dev libzstd-dev libssl-dev
+  libgtest-dev libbenchmark-dev python3"
 LINT_PACKAGES="clang-14 clang-format-14"
 
 trap 'echo; echo "interrupted"; exit 130' INT TERM

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/nearest_path.h"
 #include "base/strings.h"
 
 namespace mixtral {
@@ -24,8 +26,8 @@ namespace {
 
 [[noreturn]] void ThrowErrno(std::string_view what, const std::string& path, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
-  Throw(missing ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}, found: {}", path, what,
-        std::generic_category().message(error));
+  Throw(missing ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}, found: {}{}", path, what,
+        std::generic_category().message(error), missing ? NearestPathHint(path) : "");
 }
 
 class FileDescriptor {
@@ -48,6 +50,48 @@ void Advise(std::span<const std::byte> bytes, size_t offset, size_t length, int 
   const size_t begin = offset / page * page;
   const size_t end = offset + std::min(length, bytes.size() - offset);
   madvise(const_cast<std::byte*>(bytes.data()) + begin, end - begin, advice);
+}
+
+size_t WholePages(size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+// Anonymous memory that is given up again unless it was moved elsewhere.
+class NewMemory {
+ public:
+  NewMemory(size_t size, const std::string& path) : size_(WholePages(size)) {
+    void* data = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+      Throw(ErrorCode::kOutOfMemory, "memory: expected {} to read the file into, found: {}, in {}",
+            HumanBytes(size), std::generic_category().message(errno), path);
+    data_ = static_cast<std::byte*>(data);
+  }
+  ~NewMemory() {
+    if (data_ != nullptr) munmap(data_, size_);
+  }
+  NewMemory(const NewMemory&) = delete;
+  NewMemory& operator=(const NewMemory&) = delete;
+  std::byte* data() const { return data_; }
+  /// Becomes what lies at `address`, read-only.
+  bool MoveTo(const std::byte* address) {
+    if (mprotect(data_, size_, PROT_READ) != 0) return false;
+    void* target = const_cast<std::byte*>(address);
+    if (mremap(data_, size_, size_, MREMAP_MAYMOVE | MREMAP_FIXED, target) == MAP_FAILED)
+      return false;
+    data_ = nullptr;
+    return true;
+  }
+
+ private:
+  size_t size_;
+  std::byte* data_ = nullptr;
+};
+
+std::string LockLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "unknown";
+  return limit.rlim_cur == RLIM_INFINITY ? "none" : HumanBytes(limit.rlim_cur);
 }
 
 // A file that removes its own name again unless it was renamed into place.
@@ -107,6 +151,8 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   }
   data_ = static_cast<const std::byte*>(data);
   size_ = size;
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
 }
 
 MappedFile::~MappedFile() {
@@ -116,12 +162,18 @@ MappedFile::~MappedFile() {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      is_file_(other.is_file_),
+      device_(other.device_),
+      inode_(other.inode_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(is_file_, other.is_file_);
+  std::swap(device_, other.device_);
+  std::swap(inode_, other.inode_);
   return *this;
 }
 
@@ -130,7 +182,46 @@ void MappedFile::WillNeed(size_t offset, size_t length) const {
 }
 
 void MappedFile::DontNeed(size_t offset, size_t length) const {
-  Advise(bytes(), offset, length, MADV_DONTNEED);
+  // Pages that are not the file's would come back as zeros.
+  if (is_file_) Advise(bytes(), offset, length, MADV_DONTNEED);
+}
+
+void MappedFile::ReadIntoMemory(const OnBytes& on_bytes) {
+  if (size_ == 0 || !is_file_) return;
+  const FileDescriptor file(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) ThrowErrno("expected a readable file", path_, errno);
+  struct stat status {};
+  if (fstat(file.get(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_)
+    Throw(ErrorCode::kIo, "{}: expected the file that was opened, found another in its place",
+          path_);
+  NewMemory memory(size_, path_);
+  for (size_t at = 0; at < size_;) {
+    const ssize_t n =
+        pread(file.get(), memory.data() + at, std::min(kPiece, size_ - at), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) ThrowErrno("expected to read it", path_, errno);
+    if (n == 0)
+      Throw(ErrorCode::kIo, "{}: expected {} bytes, as when it was opened, found {}", path_, size_,
+            at);
+    at += static_cast<size_t>(n);
+    on_bytes(static_cast<size_t>(n));
+  }
+  if (!memory.MoveTo(data_)) ThrowErrno("expected to put its copy in its place", path_, errno);
+  is_file_ = false;
+}
+
+void MappedFile::Lock(const OnBytes& on_bytes) const {
+  for (size_t at = 0; at < size_; at += kPiece) {
+    const size_t n = std::min(kPiece, size_ - at);
+    if (mlock(data_ + at, n) != 0) {
+      const int error = errno;
+      Throw(ErrorCode::kOutOfMemory,
+            "locking in memory: expected {} to be allowed, found: {} (the limit RLIMIT_MEMLOCK is "
+            "{}; 'ulimit -l', limits.conf or systemd's LimitMEMLOCK raise it), in {}",
+            HumanBytes(size_), std::generic_category().message(error), LockLimit(), path_);
+    }
+    on_bytes(n);
+  }
 }
 
 std::string ReadTextFile(const std::string& path, size_t max_bytes) {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -26,10 +28,24 @@ class MappedFile {
   void WillNeed(size_t offset, size_t length) const;  // hint: start reading
   void DontNeed(size_t offset, size_t length) const;  // hint: pages may go
 
+  /// Called with the bytes done since the call before.
+  using OnBytes = std::function<void(size_t n_bytes)>;
+  /// Reads the whole file into memory of this process, which takes the mapping's place at the same
+  /// address: bytes() stays valid, and nothing depends on the file any more. Throws
+  /// Error{kOutOfMemory}, and Error{kIo} when the file has been replaced since it was mapped.
+  void ReadIntoMemory(const OnBytes& on_bytes);
+  /// Locks bytes() into memory (mlock), which reads what is not there yet. Throws
+  /// Error{kOutOfMemory} saying how to raise the limit.
+  void Lock(const OnBytes& on_bytes) const;
+
  private:
+  static constexpr size_t kPiece = size_t{64} << 20;  // read or locked between two reports
+
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  bool is_file_ = true;  // the bytes are the file's own pages
+  uint64_t device_ = 0, inode_ = 0;
 };
 
 /// Reads a whole small file (configs, tokenizers) into memory. Throws kNotFound, kIo;

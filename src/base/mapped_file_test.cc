@@ -115,6 +115,66 @@ TEST_F(FileTest, DontNeedLetsPagesGoAndTheyComeBack) {
   EXPECT_GE(FaultsOfReading(file.bytes()), 4);  // the system maps 16 pages a fault
 }
 
+TEST_F(FileTest, ReadIntoMemoryLeavesTheFileAlone) {
+  const std::string text = std::string(3'000'001, 'x') + "end";
+  MappedFile file(Write("a", text));
+  const std::byte* const address = file.bytes().data();
+  size_t reported = 0;
+  file.ReadIntoMemory([&](size_t n_bytes) { reported += n_bytes; });
+  EXPECT_EQ(reported, text.size());
+  EXPECT_EQ(file.bytes().data(), address);
+  file.DontNeed(0, text.size());  // must not throw the only copy away
+  std::fstream(Path("a"), std::ios::binary | std::ios::in | std::ios::out) << "yyyy";
+  EXPECT_EQ(Text(file), text);
+  fs::resize_file(Path("a"), 1);
+  EXPECT_EQ(Text(file), text);
+  const MappedFile moved = std::move(file);
+  moved.DontNeed(0, text.size());
+  EXPECT_EQ(Text(moved), text);
+}
+
+TEST_F(FileTest, ReadIntoMemoryRefusesAnotherFile) {
+  MappedFile replaced(Write("a", std::string(10000, 'x')));
+  Write("b", std::string(10000, 'z'));
+  fs::rename(Path("b"), Path("a"));
+  ExpectError(ErrorCode::kIo, "found another", [&] { replaced.ReadIntoMemory([](size_t) {}); });
+  EXPECT_EQ(Text(replaced), std::string(10000, 'x'));
+  MappedFile shrunk(Write("c", std::string(10000, 'x')));
+  fs::resize_file(Path("c"), 5000);
+  ExpectError(ErrorCode::kIo, "expected 10000 bytes, as when it was opened, found 5000",
+              [&] { shrunk.ReadIntoMemory([](size_t) {}); });
+}
+
+TEST_F(FileTest, LockReadsAndReports) {
+  const MappedFile file(Write("a", std::string(100000, 'x')));
+  size_t reported = 0;
+  file.Lock([&](size_t n_bytes) { reported += n_bytes; });
+  EXPECT_EQ(reported, 100000u);
+}
+
+/// Ends with 0 when locking is refused as it should be. In a process of its own: it gives up its
+/// right to lock without limit.
+[[noreturn]] void LockWithoutRights(const std::string& path) {
+  const MappedFile file(path);
+  const rlimit small{.rlim_cur = 65536, .rlim_max = 65536};
+  if (setrlimit(RLIMIT_MEMLOCK, &small) != 0) _exit(3);
+  if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) _exit(4);
+  try {
+    file.Lock([](size_t) {});
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    const bool is_clear = message.find("RLIMIT_MEMLOCK is 65.54 kB") != std::string::npos &&
+                          message.find("ulimit -l") != std::string::npos;
+    _exit(is_clear && error.code() == ErrorCode::kOutOfMemory ? 0 : 5);
+  }
+  _exit(6);
+}
+
+TEST_F(FileTest, LockSaysHowToRaiseTheLimit) {
+  const std::string path = Write("a", std::string(1 << 20, 'x'));
+  EXPECT_EXIT(LockWithoutRights(path), testing::ExitedWithCode(0), "");
+}
+
 TEST_F(FileTest, ReadsTextOfAnySizeUpToTheLimit) {
   for (const size_t size : {size_t{0}, size_t{1}, size_t{16} << 10, size_t{100'001}}) {
     const std::string text(size, 'q');

@@ -1,74 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-// The round constants are the first 32 bits of the fractional parts of the cube roots of the first
-// 64 primes (FIPS 180-4, 4.2.2).
+// The digest of OpenSSL's libcrypto, which uses the processor's SHA instructions where it has them.
 #include "base/sha256.h"
 
-#include <algorithm>
-#include <bit>
-#include <cstring>
+#include <openssl/evp.h>
+
+#include "base/error.h"
 
 namespace mixtral {
 namespace {
 
-constexpr std::array<uint32_t, 64> kRound = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-uint32_t BigEndian(const uint8_t* p) {
-  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | uint32_t{p[3]};
+void Require(bool holds) {
+  if (!holds) Throw(ErrorCode::kInternal, "libcrypto: expected SHA-256, found it failing");
 }
 
 }  // namespace
 
-void Sha256::Block(const uint8_t* block) {
-  std::array<uint32_t, 64> w;
-  for (size_t i = 0; i < 16; ++i) w[i] = BigEndian(block + 4 * i);
-  for (size_t i = 16; i < 64; ++i) {
-    const uint32_t s0 = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
-    const uint32_t s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
-    w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-  }
-  auto [a, b, c, d, e, f, g, h] = state_;
-  for (size_t i = 0; i < 64; ++i) {
-    const uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
-    const uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
-    const uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22);
-    const uint32_t t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
-    h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
-  }
-  const std::array<uint32_t, 8> add = {a, b, c, d, e, f, g, h};
-  for (size_t i = 0; i < 8; ++i) state_[i] += add[i];
+struct Sha256::State {
+  State() = default;
+  ~State() { EVP_MD_CTX_free(context); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  Require(state_->context != nullptr);
+  Require(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1);
 }
 
+Sha256::~Sha256() = default;
+
 void Sha256::Update(std::span<const std::byte> bytes) {
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  size_t left = bytes.size();
-  if (const size_t used = n_bytes_ % 64; used > 0) {
-    const size_t n = std::min(left, 64 - used);
-    std::memcpy(pending_.data() + used, data, n);
-    n_bytes_ += n, data += n, left -= n;
-    if (n_bytes_ % 64 == 0) Block(pending_.data());
-  }
-  for (; left >= 64; left -= 64, data += 64, n_bytes_ += 64) Block(data);
-  if (left > 0) std::memcpy(pending_.data() + n_bytes_ % 64, data, left);
-  n_bytes_ += left;
+  Require(EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()) == 1);
 }
 
 Sha256Digest Sha256::Finish() {
-  const uint64_t n_bits = n_bytes_ * 8;
-  std::array<uint8_t, 72> tail = {0x80};
-  const size_t padding = (n_bytes_ % 64 < 56 ? 56 : 120) - n_bytes_ % 64;
-  for (size_t i = 0; i < 8; ++i) tail[padding + i] = static_cast<uint8_t>(n_bits >> (56 - 8 * i));
-  Update(std::as_bytes(std::span(tail.data(), padding + 8)));
-  Sha256Digest digest;
-  for (size_t i = 0; i < 32; ++i)
-    digest[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
+  Sha256Digest digest = {};
+  unsigned n_bytes = 0;
+  Require(EVP_DigestFinal_ex(state_->context, digest.data(), &n_bytes) == 1);
+  Require(n_bytes == digest.size());
   return digest;
 }
 

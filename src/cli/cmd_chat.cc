@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 
 namespace mixtral::cli {
 namespace {
@@ -117,7 +118,7 @@ class Chat {
       return Next::kGoOn;
     }
     std::string text;
-    Progress progress("reading:");
+    Progress progress("reading");
     const InterruptScope interrupt;
     const GenerateResult result = session_->Generate(
         prompt, options_,

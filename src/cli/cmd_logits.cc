@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/logits_run.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "io/safetensors.h"
 
 namespace mixtral::cli {
@@ -141,7 +142,7 @@ int LogitsCommand(Arguments arguments) {
   LogitsRun run(&engine, flags.compute.KvType(), longest);
   const InterruptScope interrupt;
   const auto start = std::chrono::steady_clock::now();
-  Progress progress("computing:");
+  Progress progress("computing");
   const auto on_chunk = [&](int64_t n) {
     done += n;
     if (!flags.quiet) progress.Update(done, total);

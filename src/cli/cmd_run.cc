@@ -7,6 +7,7 @@
 #include "cli/common_flags.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 
 namespace mixtral::cli {
 namespace {
@@ -128,7 +129,7 @@ int RunCommand(Arguments arguments) {
   GenerateOptions options = flags.generate.ToOptions();
   if (!by_ids && prompt_text.empty()) options.stream_start = StreamStart::kNewText;
   std::string text;
-  Progress progress("reading the prompt:");
+  Progress progress("reading the prompt");
   const InterruptScope interrupt;
   const GenerateResult result = session.Generate(
       prompt, options,

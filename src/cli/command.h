@@ -30,11 +30,23 @@ template <class... Args>
   throw UsageError(fmt::format(format, std::forward<Args>(args)...));
 }
 
-using Arguments = std::span<const std::string>;
-
+struct Arguments;
 struct Command {
   std::string_view name, help;
-  int (*run)(Arguments arguments);  // without the program's and the command's name
+  int (*run)(Arguments arguments);
+};
+
+class Settings;
+struct CommandDescription;
+
+/// What a command is called with; it hands all of it to CommandLine::Parse.
+struct Arguments {
+  std::span<const std::string> words;  // without the program's and the command's name
+  std::span<const Command> commands;   // the program's table
+  /// Not nullptr: Parse only writes here what the command takes, and gives false. With settings,
+  /// it checks them, and says which of them the command would use.
+  CommandDescription* description = nullptr;
+  const Settings* settings = nullptr;
 };
 
 int RunCommand(Arguments arguments);
@@ -42,5 +54,9 @@ int ChatCommand(Arguments arguments);
 int InfoCommand(Arguments arguments);
 int TokenizeCommand(Arguments arguments);
 int LogitsCommand(Arguments arguments);
+int VerifyCommand(Arguments arguments);
+int ConfigCommand(Arguments arguments);
+int CompletionsCommand(Arguments arguments);
+int HelpCommand(Arguments arguments);
 
 }  // namespace mixtral::cli

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <utility>
 
 #include "base/strings.h"
@@ -52,6 +53,14 @@ std::string NameThatBeginsWith(std::string_view word, std::span<const std::strin
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+bool ParseSwitch(const std::string& text, std::string_view what) {
+  for (const std::string_view yes : {"true", "yes", "on", "1"})
+    if (text == yes) return true;
+  for (const std::string_view no : {"false", "no", "off", "0"})
+    if (text == no) return false;
+  ThrowUsage("{}: expected true or false, found '{}'", what, Printable(text));
+}
+
 }  // namespace
 
 int64_t ParseInt(std::string_view text, IntRange range, std::string_view what) {
@@ -81,7 +90,10 @@ std::string DidYouMean(std::string_view word, std::span<const std::string_view> 
 
 CommandLine::CommandLine(const std::string& command, const std::string& description,
                          const std::string& examples)
-    : command_(command), app_(std::make_unique<CLI::App>(description, "mixtral " + command)) {
+    : command_(command),
+      description_(description),
+      examples_(examples),
+      app_(std::make_unique<CLI::App>(description, "mixtral " + command)) {
   app_->set_help_flag("-h,--help", "Print this help");
   app_->get_formatter()->column_width(34);
   app_->footer("\nExamples:\n" + examples);
@@ -89,20 +101,32 @@ CommandLine::CommandLine(const std::string& command, const std::string& descript
 
 CommandLine::~CommandLine() = default;
 
-CLI::Option* CommandLine::Add(const std::string& flags, const std::string& type,
-                              const std::string& help, OnValue on_value) {
-  CLI::Option* option = app_->add_option(
+void CommandLine::WithoutSettings() { takes_settings_ = false; }
+
+CommandLine::Entry& CommandLine::Add(const std::string& flags, const std::string& type,
+                                     const std::string& help, OnValue on_value) {
+  Entry& entry = entries_.emplace_back();
+  for (const std::string_view name : Split(flags, ',')) entry.description.names.emplace_back(name);
+  entry.description.value = type;
+  entry.description.help = help;
+  entry.description.group = group_;
+  entry.description.is_argument = flags[0] != '-';
+  entry.on_value = on_value;
+  entry.option = app_->add_option(
       flags,
       [on_value = std::move(on_value)](const CLI::results_t& results) {
         for (const std::string& result : results) on_value(result);
         return true;
       },
       help);
-  return option->type_name(type)->group(group_);
+  entry.option->type_name(type)->group(group_);
+  return entry;
 }
 
 void CommandLine::Required(const std::string& name, std::string* value, const std::string& help) {
-  Add(name, "", help, [value](const std::string& text) { *value = text; })->required();
+  Entry& entry = Add(name, "", help, [value](const std::string& text) { *value = text; });
+  entry.option->required();
+  entry.description.is_required = true;
 }
 
 void CommandLine::Optional(const std::string& name, std::optional<std::string>* value,
@@ -111,9 +135,17 @@ void CommandLine::Optional(const std::string& name, std::optional<std::string>* 
 }
 
 void CommandLine::Flag(const std::string& flags, bool* value, const std::string& help) {
-  app_->add_flag_callback(
-          flags, [value] { *value = true; }, help)
-      ->group(group_);
+  Entry& entry = entries_.emplace_back();
+  for (const std::string_view name : Split(flags, ',')) entry.description.names.emplace_back(name);
+  entry.description.help = help;
+  entry.description.group = group_;
+  entry.on_value = [value, shown = Shown(flags)](const std::string& text) {
+    *value = ParseSwitch(text, shown);
+  };
+  entry.option = app_->add_flag_callback(
+      flags, [value] { *value = true; }, help);
+  entry.option->group(group_);
+  if (entry.description.Key() == "quiet") is_quiet_ = value;
 }
 
 void CommandLine::Text(const std::string& flags, std::optional<std::string>* value,
@@ -123,20 +155,41 @@ void CommandLine::Text(const std::string& flags, std::optional<std::string>* val
 
 void CommandLine::TextList(const std::string& flags, std::vector<std::string>* values,
                            const std::string& type, const std::string& help) {
-  Add(flags, type, help, [values](const std::string& text) { values->push_back(text); })
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->allow_extra_args(false);
+  Entry& entry =
+      Add(flags, type, help, [values](const std::string& text) { values->push_back(text); });
+  entry.option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+  entry.description.is_list = true;
+}
+
+void CommandLine::AddChoice(const std::string& flags, std::string* value,
+                            std::vector<std::string_view> names, const std::string& help) {
+  const bool is_argument = flags[0] != '-';
+  const std::string list = JoinNames(names, "|");
+  Entry& entry =
+      Add(flags, is_argument ? "" : list, help, [=, shown = Shown(flags)](const std::string& text) {
+        if (!IsAmong(text, names))
+          ThrowUsage("{}: expected {}, found '{}'{}", shown, list, Printable(text),
+                     DidYouMean(text, names));
+        *value = text;
+      });
+  entry.description.choices.assign(names.begin(), names.end());
 }
 
 void CommandLine::Choice(const std::string& flags, std::string* value,
                          std::vector<std::string_view> names, const std::string& help) {
-  const std::string list = JoinNames(names, "|");
-  Add(flags, list, help, [=, shown = Shown(flags)](const std::string& text) {
-    if (!IsAmong(text, names))
-      ThrowUsage("{}: expected {}, found '{}'{}", shown, list, Printable(text),
-                 DidYouMean(text, names));
-    *value = text;
-  });
+  AddChoice(flags, value, std::move(names), help);
+}
+
+void CommandLine::RequiredChoice(const std::string& name, std::string* value,
+                                 std::vector<std::string_view> names, const std::string& help) {
+  AddChoice(name, value, std::move(names), help);
+  entries_.back().option->required();
+  entries_.back().description.is_required = true;
+}
+
+void CommandLine::OptionalChoice(const std::string& name, std::string* value,
+                                 std::vector<std::string_view> names, const std::string& help) {
+  AddChoice(name, value, std::move(names), help);
 }
 
 void CommandLine::Real(const std::string& flags, float* value, RealRange range,
@@ -175,8 +228,64 @@ void CommandLine::ThrowParseError(const std::string& message) const {
   ThrowUsage("{}: {} {}", command_, Printable(FirstLine(message), 300), see);
 }
 
-bool CommandLine::Parse(Arguments arguments) {
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // CLI11 pops the back
+/// Last of all flags, under a heading of their own.
+void CommandLine::AddSettingFlags() {
+  Group("Settings");
+  Text("--config", &config_, "FILE",
+       "Take flags from this file (default: mixtral/config in ~/.config)");
+  Flag("--no-config", &no_config_, "Read no config file");
+}
+
+Settings CommandLine::LoadSettings(std::span<const Command> commands) const {
+  if (no_config_) return {};
+  if (config_) return {*config_, commands};
+  const std::string path = DefaultConfigPath();
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return {};
+  return {path, commands};
+}
+
+/// Gives the flags that the command line does not have their values from elsewhere.
+void CommandLine::Apply(const Settings& settings) {
+  for (Entry& entry : entries_) {
+    if (entry.option->count() > 0) continue;
+    const auto found = settings.Find(command_, entry.description);
+    if (!found) continue;
+    try {
+      for (const std::string& value : found->values) entry.on_value(value);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("{}, in {}", error.what(), found->origin));
+    }
+    entry.description.set_values = found->values;
+    entry.description.origin = found->origin;
+  }
+}
+
+void CommandLine::PrintUnknownVariables(std::span<const Command> commands) const {
+  const std::vector<std::string> variables = OwnVariables();
+  if (variables.empty() || (is_quiet_ != nullptr && *is_quiet_)) return;
+  PrintNotices(UnknownVariables(variables, DescribeAll(commands)));
+}
+
+void CommandLine::DescribeTo(CommandDescription* description, const Settings* settings) {
+  if (settings != nullptr && takes_settings_) Apply(*settings);
+  *description = {.name = command_,
+                  .summary = "",
+                  .description = description_,
+                  .examples = examples_,
+                  .takes_settings = takes_settings_,
+                  .flags = {}};
+  for (const Entry& entry : entries_) description->flags.push_back(entry.description);
+}
+
+bool CommandLine::Parse(const Arguments& arguments) {
+  if (takes_settings_) AddSettingFlags();
+  if (arguments.description != nullptr) {
+    DescribeTo(arguments.description, arguments.settings);
+    return false;
+  }
+  std::vector<std::string> reversed(arguments.words.rbegin(),
+                                    arguments.words.rend());  // CLI11 pops the back
   try {
     app_->parse(reversed);
   } catch (const CLI::CallForHelp&) {
@@ -185,6 +294,16 @@ bool CommandLine::Parse(Arguments arguments) {
   } catch (const CLI::ParseError& error) {
     ThrowParseError(error.what());
   }
+  if (!takes_settings_) return true;
+  const Settings environment_only;
+  for (Entry& entry : entries_) {  // where the file is, before what is in it
+    const std::string key = entry.description.Key();
+    if (entry.option->count() > 0 || (key != "config" && key != "no-config")) continue;
+    if (const auto found = environment_only.Find(command_, entry.description))
+      entry.on_value(found->values.front());
+  }
+  Apply(LoadSettings(arguments.commands));
+  PrintUnknownVariables(arguments.commands);
   return true;
 }
 

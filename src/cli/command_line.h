@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One command's flags: a thin adapter around CLI11 that parses numbers strictly, names the flag and
-// the range in its errors, suggests the nearest flag, and throws UsageError alone.
+// the range in its errors, suggests the nearest flag, and throws UsageError alone. What the command
+// line leaves open comes from the environment and the config file (settings.h).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/settings.h"
 
 namespace CLI {
 class App;
@@ -46,12 +48,18 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
+  /// For commands that must work whatever environment and config file say.
+  void WithoutSettings();
   /// Flags added from now on are listed under this heading.
   void Group(const std::string& name) { group_ = name; }
   // Arguments without a flag, in this order.
   void Required(const std::string& name, std::string* value, const std::string& help);
   void Optional(const std::string& name, std::optional<std::string>* value,
                 const std::string& help);
+  void RequiredChoice(const std::string& name, std::string* value,
+                      std::vector<std::string_view> names, const std::string& help);
+  void OptionalChoice(const std::string& name, std::string* value,
+                      std::vector<std::string_view> names, const std::string& help);
   void Flag(const std::string& flags, bool* value, const std::string& help);
   void Text(const std::string& flags, std::optional<std::string>* value, const std::string& type,
             const std::string& help);
@@ -65,19 +73,39 @@ class CommandLine {
     AddInt(flags, range, help, [value](int64_t parsed) { *value = static_cast<T>(parsed); });
   }
 
-  /// false: --help was asked for and printed. Throws UsageError.
-  bool Parse(Arguments arguments);
+  /// false: there is nothing more to do; --help was printed, or the description written. Throws
+  /// UsageError, and what Settings throws.
+  bool Parse(const Arguments& arguments);
+  /// The value of --quiet; nullptr when no such flag was added yet.
+  const bool* quiet() const { return is_quiet_; }
+  /// After Parse: environment and config file as this command line chooses them.
+  Settings LoadSettings(std::span<const Command> commands) const;
 
  private:
   using OnValue = std::function<void(const std::string& value)>;
-  CLI::Option* Add(const std::string& flags, const std::string& type, const std::string& help,
-                   OnValue on_value);
+  struct Entry {
+    FlagDescription description;
+    OnValue on_value;  // a switch: gets "true" or "false"
+    CLI::Option* option = nullptr;
+  };
+  Entry& Add(const std::string& flags, const std::string& type, const std::string& help,
+             OnValue on_value);
+  void AddChoice(const std::string& flags, std::string* value, std::vector<std::string_view> names,
+                 const std::string& help);
   void AddInt(const std::string& flags, IntRange range, const std::string& help,
               std::function<void(int64_t)> on_value);
+  void AddSettingFlags();
   [[noreturn]] void ThrowParseError(const std::string& message) const;
+  void Apply(const Settings& settings);
+  void DescribeTo(CommandDescription* description, const Settings* settings);
+  void PrintUnknownVariables(std::span<const Command> commands) const;
 
-  std::string command_, group_ = "Options";
+  std::string command_, description_, examples_, group_ = "Options";
   std::unique_ptr<CLI::App> app_;
+  std::vector<Entry> entries_;
+  bool takes_settings_ = true, no_config_ = false;
+  const bool* is_quiet_ = nullptr;
+  std::optional<std::string> config_;
 };
 
 }  // namespace mixtral::cli

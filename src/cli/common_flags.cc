@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
 #include "base/log.h"
+#include "cli/progress.h"
 
 namespace mixtral::cli {
 namespace {
@@ -27,17 +29,34 @@ void PathFlags::Apply() const {
 }
 
 void ComputeFlags::AddTo(CommandLine& line) {
+  is_quiet = line.quiet();
   line.Group("Computing");
   line.Int("-t,--threads", &threads, {1, 1024}, "Threads (default: the CPUs of this process)");
   line.Choice("--compute", &compute, {"fast", "exact"},
               "exact: f32 activations everywhere, to compare engines (default fast)");
   line.Choice("--kv-type", &kv_type, {"f16", "f32"},
               "Type of the key/value cache (default f16; f32 with --compute exact)");
+  line.Flag("--mlock", &lock, "Lock the weights in memory, so that they are never swapped out");
+  line.Flag("--no-mmap", &no_map, "Read the weights into memory at once, and do not map the files");
+}
+
+OpenOptions ComputeFlags::ToOpenOptions() const {
+  OpenOptions options;
+  if (no_map) options.memory = WeightMemory::kRead;
+  if (lock) options.lock = LockMemory::kYes;
+  if (is_quiet != nullptr && *is_quiet) return options;
+  options.on_progress = [progress = std::make_shared<Progress>("reading the weights", "B")](
+                            uint64_t done, uint64_t total) {
+    progress->Update(static_cast<int64_t>(done), static_cast<int64_t>(total));
+    if (done >= total) progress->Clear();
+  };
+  return options;
 }
 
 EngineOptions ComputeFlags::ToEngineOptions() const {
   return {.threads = threads,
-          .compute = compute == "exact" ? ComputeMode::kExact : ComputeMode::kFast};
+          .compute = compute == "exact" ? ComputeMode::kExact : ComputeMode::kFast,
+          .open = ToOpenOptions()};
 }
 
 DType ComputeFlags::KvType() const {

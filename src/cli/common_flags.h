@@ -27,8 +27,11 @@ struct ComputeFlags {
   int threads = 0;
   std::string compute = "fast";
   std::string kv_type;  // empty: by compute
+  bool lock = false, no_map = false;
+  const bool* is_quiet = nullptr;  // the command's --quiet, added before these; nullptr: none
 
   void AddTo(CommandLine& line);
+  OpenOptions ToOpenOptions() const;
   EngineOptions ToEngineOptions() const;
   DType KvType() const;
 };

@@ -11,8 +11,9 @@
 #include <vector>
 
 #include "base/strings.h"
-#include "cli/command_line.h"
+#include "cli/help.h"
 #include "cli/output.h"
+#include "cli/terminal.h"
 
 namespace mixtral::cli {
 namespace {
@@ -23,58 +24,34 @@ constexpr Command kCommands[] = {
     {"info", "what a model is, what it costs, which kernels run it", &InfoCommand},
     {"tokenize", "text to token ids and back", &TokenizeCommand},
     {"logits", "write logits and routing of given tokens, to compare engines", &LogitsCommand},
+    {"verify", "is a model whole, are its weights numbers, do the kernels compute", &VerifyCommand},
+    {"config", "what environment and config file set", &ConfigCommand},
+    {"completions", "a script that completes command lines in bash, zsh or fish",
+     &CompletionsCommand},
+    {"help", "this text; 'mixtral help COMMAND' explains a command", &HelpCommand},
 };
 
-std::string Overview() {
-  std::string text = fmt::format(
-      "mixtral {}: run Mixtral models\n\nUsage: mixtral COMMAND PATH [flags]\n\nCommands:\n",
-      kVersion);
-  for (const Command& command : kCommands)
-    text += fmt::format("  {:<10}{}\n", command.name, command.help);
-  text +=
-      "  help      this text; 'mixtral help COMMAND' explains a command\n"
-      "\nPATH is a GGUF file, a Hugging Face folder or a Mistral folder.\n"
-      "\nExamples:\n"
-      "  mixtral run model.gguf -p 'Once upon a time'\n"
-      "  mixtral chat model.gguf\n"
-      "  mixtral info model.gguf\n";
-  return text;
-}
-
-const Command& FindCommand(const std::string& name) {
-  const auto* it = std::find_if(std::begin(kCommands), std::end(kCommands),
-                                [&](const Command& command) { return command.name == name; });
-  if (it != std::end(kCommands)) return *it;
-  std::vector<std::string_view> names = {"help"};
-  for (const Command& command : kCommands) names.push_back(command.name);
-  ThrowUsage("unknown command '{}'{} (see 'mixtral --help')", Printable(name),
-             DidYouMean(name, names));
-}
-
-int Dispatch(std::vector<std::string> arguments) {
+int Dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
-    Note("{}", Overview());
+    Note("{}", Overview(kCommands));
     return kExitUsage;
   }
   std::string name = arguments.front();
-  arguments.erase(arguments.begin());
   if (name == "--version") {
     WriteOut(fmt::format("mixtral {}\n", kVersion));
     return kExitOk;
   }
-  if (name == "help" || name == "--help" || name == "-h") {
-    if (arguments.empty()) {
-      WriteOut(Overview());
-      return kExitOk;
-    }
-    name = arguments.front();
-    arguments = {"--help"};
-  }
-  return FindCommand(name).run(arguments);
+  if (name == "--help" || name == "-h") name = "help";
+  return FindCommand(kCommands, name)
+      .run({.words = std::span(arguments).subspan(1), .commands = kCommands});
+}
+
+void PrintError(std::string_view message) {
+  Note("{} {}", Coloured(Stream::kError, Colour::kRed, "mixtral:"), Printable(message, 2000));
 }
 
 int ReportError(const Error& error) {
-  Note("mixtral: {}", Printable(error.what(), 2000));
+  PrintError(error.what());
   if (error.code() == ErrorCode::kInternal) return kExitOurBug;
   return dynamic_cast<const UsageError*>(&error) != nullptr ? kExitUsage : kExitBadInput;
 }
@@ -88,10 +65,10 @@ int Main(int argc, char** argv) {
   } catch (const Error& error) {
     return ReportError(error);
   } catch (const std::bad_alloc&) {
-    Note("mixtral: out of memory");
+    PrintError("out of memory");
     return kExitBadInput;
   } catch (const std::exception& error) {
-    Note("mixtral: internal error: {}", Printable(error.what(), 2000));
+    PrintError(fmt::format("internal error: {}", error.what()));
     return kExitOurBug;
   }
 }

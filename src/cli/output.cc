@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Standard streams: checked writes, whole reads, notes and progress.
+// Standard streams: checked writes, whole reads, notes.
 #include "cli/output.h"
 
 #include <unistd.h>
@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/strings.h"
+#include "cli/terminal.h"
 
 namespace mixtral::cli {
 
@@ -33,7 +34,8 @@ void WriteNote(std::string_view line) {
 }
 
 void PrintNotices(const std::vector<std::string>& notices) {
-  for (const std::string& notice : notices) Note("mixtral: note: {}", notice);
+  const std::string head = Coloured(Stream::kError, Colour::kYellow, "mixtral: note:");
+  for (const std::string& notice : notices) Note("{} {}", head, notice);
 }
 
 bool StdinIsTerminal() { return isatty(STDIN_FILENO) == 1; }
@@ -65,29 +67,6 @@ double PerSecond(double count, double seconds) { return seconds > 0 ? count / se
 
 double Seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
-}
-
-Progress::Progress(std::string what)
-    : what_(std::move(what)), start_(Clock::now()), last_(start_) {}
-
-Progress::~Progress() { Clear(); }
-
-void Progress::Update(int64_t done, int64_t total) {
-  const auto now = Clock::now();
-  const bool is_terminal = StderrIsTerminal();
-  const double pause = !is_terminal ? 10.0 : shown_ == 0 ? 1.0 : 0.2;
-  if (done >= total || Seconds(now - last_) < pause) return;
-  last_ = now;
-  const std::string line = fmt::format("{} {}/{} tokens, {:.1f} tokens/s", what_, done, total,
-                                       PerSecond(static_cast<double>(done), Seconds(now - start_)));
-  if (!is_terminal) return WriteNote(line);
-  std::fprintf(stderr, "\r%-*s", static_cast<int>(shown_), line.c_str());
-  shown_ = line.size();
-}
-
-void Progress::Clear() {
-  if (shown_ > 0) std::fprintf(stderr, "\r%*s\r", static_cast<int>(shown_), "");
-  shown_ = 0;
 }
 
 }  // namespace mixtral::cli

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What commands print: results to standard output, everything else to standard error, and the
-// progress of long steps. Used by the commands alone.
+// What commands print: results to standard output, everything else to standard error. Used by the
+// commands alone.
 #pragma once
 
 #include <fmt/format.h>
@@ -54,23 +54,5 @@ std::string JoinNames(std::span<const std::string_view> names, std::string_view 
 
 double PerSecond(double count, double seconds);  // 0 when no time has passed
 double Seconds(std::chrono::steady_clock::duration duration);
-
-/// How far a step has come, from its second second on: a line that renews itself on a terminal, a
-/// line every ten seconds elsewhere.
-class Progress {
- public:
-  explicit Progress(std::string what);
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-  void Update(int64_t done, int64_t total);
-  void Clear();
-
- private:
-  using Clock = std::chrono::steady_clock;
-  std::string what_;
-  Clock::time_point start_, last_;
-  size_t shown_ = 0;  // width of the line on the terminal
-};
 
 }  // namespace mixtral::cli

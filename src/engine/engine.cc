@@ -84,7 +84,7 @@ std::vector<TokenId> FindEosIds(const Checkpoint& checkpoint, const Tokenizer* t
 
 Engine::Engine(const std::string& path, const EngineOptions& options)
     : threads_(options.threads > 0 ? options.threads : AvailableCpus()) {
-  checkpoint_ = OpenCheckpoint(path);
+  checkpoint_ = OpenCheckpoint(path, options.open);
   backend_ = MakeCpuBackend(threads_, options.compute);
   LoadedModel model = LoadModel(*checkpoint_, backend_.get());
   notices_ = std::move(model.notices);

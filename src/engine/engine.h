@@ -31,6 +31,7 @@ struct EngineOptions {
   int max_batch_tokens = 512;
   int max_logit_rows = 1;         // rows of one step whose logits can be asked for
   int max_experts_per_token = 0;  // 0 = the model's own
+  OpenOptions open = {};
 };
 
 /// The tokenizer of a checkpoint; nullptr when it carries none. Throws Error{kUnsupported} for a

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/nearest_path.h"
 #include "base/strings.h"
 #include "io/gguf.h"
 #include "io/hf_dir.h"
@@ -27,7 +28,8 @@ fs::file_type TypeOf(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found || path.empty())
-    Throw(ErrorCode::kNotFound, "no such file or folder: {}", Printable(path, 4096));
+    Throw(ErrorCode::kNotFound, "no such file or folder: {}{}", Printable(path, 4096),
+          NearestPathHint(path));
   if (error) Throw(ErrorCode::kIo, "cannot look at {}: {}", path, error.message());
   return status.type();
 }
@@ -131,6 +133,18 @@ std::unique_ptr<Checkpoint> OpenFile(const std::string& path) {
         kind == ContentKind::kJson ? " (give its folder instead)" : "");
 }
 
+std::unique_ptr<Checkpoint> OpenAnything(const std::string& path) {
+  switch (TypeOf(path)) {
+    case fs::file_type::directory:
+      return OpenFolder(path);
+    case fs::file_type::regular:
+      return OpenFile(path);
+    default:
+      Throw(ErrorCode::kInvalidArgument,
+            "path: expected a file or a folder, found a device, pipe or socket, at {}", path);
+  }
+}
+
 }  // namespace
 
 std::string_view CheckpointKindName(CheckpointKind kind) {
@@ -145,16 +159,10 @@ std::string_view CheckpointKindName(CheckpointKind kind) {
   return "GGUF";
 }
 
-std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path) {
-  switch (TypeOf(path)) {
-    case fs::file_type::directory:
-      return OpenFolder(path);
-    case fs::file_type::regular:
-      return OpenFile(path);
-    default:
-      Throw(ErrorCode::kInvalidArgument,
-            "path: expected a file or a folder, found a device, pipe or socket, at {}", path);
-  }
+std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path, const OpenOptions& options) {
+  std::unique_ptr<Checkpoint> checkpoint = OpenAnything(path);
+  checkpoint->HoldWeights(options);
+  return checkpoint;
 }
 
 }  // namespace mixtral

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,20 @@ struct GgufVocabulary {
       types;  // same length: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
   std::optional<int32_t> bos_id, eos_id, unknown_id;
   bool add_bos = true, add_eos = false, add_space_prefix = true;
+};
+
+enum class WeightMemory : uint8_t {
+  kMapped,  // the files' own pages, read when they are first used, and the system may drop them
+  kRead,    // read at opening into memory of this process
+};
+enum class LockMemory : uint8_t { kNo, kYes };
+
+/// How the weights' bytes are held.
+struct OpenOptions {
+  WeightMemory memory = WeightMemory::kMapped;
+  LockMemory lock = LockMemory::kNo;  // kYes: read at opening, and never swapped out or dropped
+  /// While files are read or locked: bytes so far, bytes of all.
+  std::function<void(uint64_t done, uint64_t total)> on_progress = {};
 };
 
 class Checkpoint {
@@ -56,12 +71,17 @@ class Checkpoint {
       const = 0;  // nullptr unless GGUF with a vocabulary
   virtual std::optional<std::string> chat_template() const = 0;  // Jinja text, uninterpreted
   virtual uint64_t FileBytes() const = 0;                        // of all weight files
+
+  /// Holds the weights as options say; views stay valid. Throws Error{kOutOfMemory, kIo}. A
+  /// checkpoint without files of its own has nothing to do.
+  virtual void HoldWeights(const OpenOptions& /*options*/) {}
 };
 
 /// Opens a GGUF file, a folder with config.json and safetensors, or a folder with params.json and
 /// consolidated.safetensors. A folder that has both takes the Hugging Face set and says so in the
 /// log. Throws Error{kNotFound, kCorrupt, kUnsupported, kIo}: "what: expected X, found Y, in
-/// FILE:tensor".
-std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path);
+/// FILE:tensor"; Error{kOutOfMemory} where options ask for more memory than there is.
+std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path,
+                                           const OpenOptions& options = {});
 
 }  // namespace mixtral

@@ -62,6 +62,21 @@ uint64_t MappedCheckpoint::FileBytes() const {
   return total;
 }
 
+void MappedCheckpoint::HoldWeights(const OpenOptions& options) {
+  const bool is_read = options.memory == WeightMemory::kRead;
+  const bool is_locked = options.lock == LockMemory::kYes;
+  const uint64_t total = FileBytes() * (static_cast<uint64_t>(is_read) + (is_locked ? 1 : 0));
+  uint64_t done = 0;
+  const auto on_bytes = [&](size_t n_bytes) {
+    done += n_bytes;
+    if (options.on_progress) options.on_progress(done, total);
+  };
+  for (MappedFile& file : files_) {
+    if (is_read) file.ReadIntoMemory(on_bytes);
+    if (is_locked) file.Lock(on_bytes);
+  }
+}
+
 void MappedCheckpoint::AddFile(MappedFile file,
                                std::vector<std::pair<std::string, TensorView>> tensors) {
   const std::string& file_path = file.path();

@@ -28,6 +28,7 @@ class MappedCheckpoint : public Checkpoint {
   const GgufVocabulary* gguf_vocabulary() const override { return nullptr; }
   std::optional<std::string> chat_template() const override { return std::nullopt; }
   uint64_t FileBytes() const override;
+  void HoldWeights(const OpenOptions& options) override;
 
  protected:
   MappedCheckpoint(CheckpointKind kind, std::string path)

@@ -72,6 +72,7 @@ pid_t Spawn(const Start& start, int in, int out, int err) {
   std::vector<std::string> arguments = {MIXTRAL_BINARY};
   arguments.insert(arguments.end(), start.arguments.begin(), start.arguments.end());
   std::vector<std::string> environment = start.environment;
+  environment.push_back("XDG_CONFIG_HOME=/nonexistent");  // not the config file of who tests
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
   pid_t pid = -1;
   const int error = posix_spawn(&pid, MIXTRAL_BINARY, &actions, &attributes,

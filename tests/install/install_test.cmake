@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs into an empty prefix, moves it, builds the examples against it by find_package and by pkg-config, and compares
-# what they print with the installed program. Run by ctest with SOURCE_DIR, BUILD_DIR, LIBDIR, CXX and NM.
+# what they print with the installed program. And the Debian package has what was installed. Run by ctest with SOURCE_DIR,
+# BUILD_DIR, LIBDIR, CXX, NM and CPACK.
 cmake_policy(VERSION 3.25)
 set(work ${BUILD_DIR}/install_test)
 set(prefix ${work}/moved)
@@ -28,7 +29,9 @@ endfunction()
 run(ignored ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${work}/prefix)
 file(RENAME ${work}/prefix ${prefix})  # an installed tree may move
 foreach(file bin/mixtral ${LIBDIR}/libmixtral.so.0 include/mixtral/mixtral.h include/mixtral/mixtral_c.h
-    ${LIBDIR}/pkgconfig/mixtral.pc share/doc/mixtral/copyright)
+    ${LIBDIR}/pkgconfig/mixtral.pc share/doc/mixtral/copyright share/man/man1/mixtral.1 share/man/man1/mixtral-run.1
+    share/bash-completion/completions/mixtral share/zsh/site-functions/_mixtral
+    share/fish/vendor_completions.d/mixtral.fish)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "${file} was not installed")
   endif()
@@ -67,3 +70,25 @@ foreach(example from_c from_cc)
   run(found ${work}/${example} ${model} ${text} 7)
   expect_equal("${example} by pkg-config" "${found}" "${expected}")
 endforeach()
+
+# The package: the same files below /usr, and zsh's where Debian's zsh looks.
+find_program(dpkg_deb dpkg-deb)
+find_program(shlibdeps dpkg-shlibdeps)
+if(dpkg_deb AND shlibdeps)
+  run(ignored ${CPACK} -G DEB -B ${work}/deb --config ${BUILD_DIR}/CPackConfig.cmake)
+  file(GLOB package ${work}/deb/*.deb)
+  run(contents ${dpkg_deb} -c ${package})
+  foreach(file bin/mixtral include/mixtral/mixtral.h share/man/man1/mixtral.1 share/man/man1/mixtral-run.1
+      share/bash-completion/completions/mixtral share/zsh/vendor-completions/_mixtral
+      share/fish/vendor_completions.d/mixtral.fish share/doc/mixtral/copyright)
+    if(NOT contents MATCHES "\\./usr/${file}\n")
+      message(FATAL_ERROR "${file} is not in the package:\n${contents}")
+    endif()
+  endforeach()
+  run(depends ${dpkg_deb} -f ${package} Depends)
+  if(NOT depends MATCHES "libc6" OR NOT depends MATCHES "libsentencepiece")
+    message(FATAL_ERROR "the package depends on '${depends}'")
+  endif()
+else()
+  message("dpkg-deb or dpkg-shlibdeps is not installed: the package is not checked")
+endif()
