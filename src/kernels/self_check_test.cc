@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace mixtral::kernels {
 namespace {
@@ -48,7 +49,7 @@ TEST(SelfCheck, FindsWhatIsBroken) {
 
   table = BuildTable(HostIsa());
   table.matrix[1][Index(DType::kF16)].gemv_rows.fn = [](const GemvRowsArgs& args) noexcept {
-    std::fill_n(args.out, args.n_rows, HUGE_VALF - HUGE_VALF);  // NaN
+    std::fill_n(args.out, args.n_rows, std::numeric_limits<float>::quiet_NaN());
   };
   EXPECT_EQ(WrongSlots(table), (Strings{"gemv_rows F16 exact", "pack_tile, gemm_tile F16 exact"}));
 }
