@@ -30,10 +30,10 @@ int ConfigCommand(Arguments arguments) {
   else
     text = fmt::format("Config file {}\n", settings.path());
   const size_t empty = text.size();
-  for (const Command& command : arguments.commands) {
-    if (!only.empty() && command.name != only) continue;
-    const CommandDescription description = Describe(command, arguments.commands, &settings);
-    for (const FlagDescription& flag : description.flags)
+  for (const CommandDescription& command : DescribeAll(arguments.commands, &settings)) {
+    const std::string_view first = std::string_view(command.name).substr(0, command.name.find(' '));
+    if (!only.empty() && first != only) continue;
+    for (const FlagDescription& flag : command.flags)
       if (!flag.origin.empty())
         text += fmt::format("{}: {} = {}, in {}\n", command.name, flag.Key(),
                             Printable(Join(flag.set_values, " | "), 200), flag.origin);

@@ -27,7 +27,7 @@ void WriteAllPages(const std::string& folder, std::span<const Command> commands)
   const std::vector<CommandDescription> descriptions = DescribeAll(commands);
   WritePage(folder, "mixtral", OverviewManPage(descriptions));
   for (const CommandDescription& description : descriptions)
-    WritePage(folder, "mixtral-" + description.name, ManPage(description));
+    WritePage(folder, PageName(description), ManPage(description));
 }
 
 }  // namespace

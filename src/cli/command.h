@@ -47,6 +47,11 @@ struct Arguments {
   /// it checks them, and says which of them the command would use.
   CommandDescription* description = nullptr;
   const Settings* settings = nullptr;
+
+  bool empty() const { return words.empty(); }
+  const std::string& front() const { return words.front(); }
+  /// Without the first n words: what an action of a command is called with.
+  Arguments subspan(size_t n) const { return {words.subspan(n), commands, description, settings}; }
 };
 
 int RunCommand(Arguments arguments);

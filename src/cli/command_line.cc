@@ -274,7 +274,8 @@ void CommandLine::DescribeTo(CommandDescription* description, const Settings* se
                   .description = description_,
                   .examples = examples_,
                   .takes_settings = takes_settings_,
-                  .flags = {}};
+                  .flags = {},
+                  .actions = {}};
   for (const Entry& entry : entries_) description->flags.push_back(entry.description);
 }
 
@@ -305,6 +306,25 @@ bool CommandLine::Parse(const Arguments& arguments) {
   Apply(LoadSettings(arguments.commands));
   PrintUnknownVariables(arguments.commands);
   return true;
+}
+
+int CommandLine::RunAction(const Arguments& arguments, std::span<const Command> actions) {
+  if (arguments.description == nullptr && !arguments.empty())
+    for (const Command& action : actions)
+      if (action.name == arguments.front()) return action.run(arguments.subspan(1));
+  std::string name;
+  WithoutSettings();
+  RequiredChoice("ACTION", &name, CommandNames(actions), "What to do");
+  if (Parse(arguments) || arguments.description == nullptr) return kExitOk;
+  for (const Command& action : actions) {
+    CommandDescription& description = arguments.description->actions.emplace_back();
+    action.run({.words = {},
+                .commands = arguments.commands,
+                .description = &description,
+                .settings = arguments.settings});
+    description.summary = action.help;
+  }
+  return kExitOk;
 }
 
 }  // namespace mixtral::cli

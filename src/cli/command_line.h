@@ -78,6 +78,9 @@ class CommandLine {
   bool Parse(const Arguments& arguments);
   /// The value of --quiet; nullptr when no such flag was added yet.
   const bool* quiet() const { return is_quiet_; }
+  /// For a command that is a table of actions (`mixtral data prepare ...`), each with flags of its
+  /// own: runs the one that the first word names. Their CommandLines are named "data prepare".
+  int RunAction(const Arguments& arguments, std::span<const Command> actions);
   /// After Parse: environment and config file as this command line chooses them.
   Settings LoadSettings(std::span<const Command> commands) const;
 

@@ -26,9 +26,14 @@ std::string Quoted(std::string_view text) {
   return out + "'";
 }
 
+bool IsAction(const CommandDescription& command) {
+  return command.name.find(' ') != std::string::npos;
+}
+
 std::string NameList(std::span<const CommandDescription> commands) {
   std::vector<std::string> names;
-  for (const CommandDescription& command : commands) names.push_back(command.name);
+  for (const CommandDescription& command : commands)
+    if (!IsAction(command)) names.push_back(command.name);
   return Join(names, " ");
 }
 
@@ -49,7 +54,7 @@ std::string BashCommand(const CommandDescription& command) {
     if (flag.TakesFile()) action = "_mixtral_files";
     cases += fmt::format("        {}) {}; return ;;\n", Join(flag.names, "|"), action);
   }
-  std::string text = fmt::format("    {})\n", command.name);
+  std::string text = fmt::format("    {})\n", Quoted(command.name));
   if (!cases.empty()) text += "      case $before in\n" + cases + "      esac\n";
   text += fmt::format("      if [[ $word == -* ]]; then _mixtral_words {}; return; fi\n",
                       Quoted(flags));
@@ -77,8 +82,10 @@ std::string ZshFlag(const FlagDescription& flag) {
 }
 
 std::string FishFlag(const CommandDescription& command, const FlagDescription& flag) {
-  std::string line =
-      fmt::format("complete -c mixtral -n '__fish_seen_subcommand_from {}'", command.name);
+  std::string seen = "__fish_seen_subcommand_from " + command.name;
+  if (const size_t blank = seen.rfind(' '); IsAction(command))
+    seen = seen.substr(0, blank) + "; and __fish_seen_subcommand_from" + seen.substr(blank);
+  std::string line = fmt::format("complete -c mixtral -n '{}'", seen);
   if (flag.is_argument) {
     if (!flag.choices.empty()) return line + " -a " + Quoted(Join(flag.choices, " ")) + "\n";
     return flag.TakesFile() ? line + " -F\n" : "";
@@ -117,7 +124,14 @@ std::string BashCompletions(std::span<const CommandDescription> commands) {
   text +=
       "    return\n"
       "  fi\n"
-      "  case ${COMP_WORDS[1]} in\n";
+      "  local command=${COMP_WORDS[1]}\n";
+  for (const CommandDescription& command : commands)
+    if (IsAction(command))
+      text += fmt::format(
+          "  if ((COMP_CWORD > 2)) && [[ \"$command ${{COMP_WORDS[2]}}\" == {0} ]]; then "
+          "command={0}; fi\n",
+          Quoted(command.name));
+  text += "  case $command in\n";
   for (const CommandDescription& command : commands) text += BashCommand(command);
   return text + "  esac\n}\ncomplete -F _mixtral mixtral\n";
 }
@@ -130,7 +144,8 @@ std::string ZshCompletions(std::span<const CommandDescription> commands) {
       "  if ((CURRENT == 2)); then\n"
       "    local -a commands=(\n";
   for (const CommandDescription& command : commands)
-    text += "      " + Quoted(command.name + ":" + Guarded(command.summary, ":\\")) + "\n";
+    if (!IsAction(command))
+      text += "      " + Quoted(command.name + ":" + Guarded(command.summary, ":\\")) + "\n";
   text +=
       "    )\n"
       "    _describe command commands\n"
@@ -138,11 +153,18 @@ std::string ZshCompletions(std::span<const CommandDescription> commands) {
       "  fi\n"
       "  local which=$words[2]\n"
       "  shift words\n"
-      "  ((CURRENT--))\n"
-      "  case $which in\n";
+      "  ((CURRENT--))\n";
+  for (const CommandDescription& command : commands)
+    if (IsAction(command))
+      text += fmt::format(
+          "  if ((CURRENT > 2)) && [[ \"$which $words[2]\" == {0} ]]; then which={0}; shift words; "
+          "((CURRENT--)); fi\n",
+          Quoted(command.name));
+  text += "  case $which in\n";
   for (const CommandDescription& command : commands) {
-    text += fmt::format(
-        "    {})\n      _arguments -s '(-h --help)'{{-h,--help}}'[Print this help]'", command.name);
+    text +=
+        fmt::format("    {})\n      _arguments -s '(-h --help)'{{-h,--help}}'[Print this help]'",
+                    Quoted(command.name));
     for (const FlagDescription& flag : command.flags) text += " \\\n        " + ZshFlag(flag);
     text += "\n      ;;\n";
   }
@@ -163,8 +185,9 @@ std::string FishCompletions(std::span<const CommandDescription> commands) {
       "complete -c mixtral -s h -l help -d 'Print help'\n"
       "complete -c mixtral -n __fish_use_subcommand -l version -d 'Print the version'\n";
   for (const CommandDescription& command : commands) {
-    text += fmt::format("complete -c mixtral -n __fish_use_subcommand -a {} -d '{}'\n",
-                        command.name, Guarded(command.summary, "'\\"));
+    if (!IsAction(command))
+      text += fmt::format("complete -c mixtral -n __fish_use_subcommand -a {} -d '{}'\n",
+                          command.name, Guarded(command.summary, "'\\"));
     for (const FlagDescription& flag : command.flags) text += FishFlag(command, flag);
   }
   return text;

@@ -2,6 +2,8 @@
 // Descriptions of the commands, asked of the commands themselves.
 #include "cli/description.h"
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace mixtral::cli {
@@ -29,9 +31,16 @@ CommandDescription Describe(const Command& command, std::span<const Command> com
   return description;
 }
 
-std::vector<CommandDescription> DescribeAll(std::span<const Command> commands) {
+std::vector<CommandDescription> DescribeAll(std::span<const Command> commands,
+                                            const Settings* settings) {
   std::vector<CommandDescription> descriptions;
-  for (const Command& command : commands) descriptions.push_back(Describe(command, commands));
+  for (const Command& command : commands) {
+    CommandDescription description = Describe(command, commands, settings);
+    const std::vector<CommandDescription> actions = std::move(description.actions);
+    description.actions.clear();
+    descriptions.push_back(std::move(description));
+    descriptions.insert(descriptions.end(), actions.begin(), actions.end());
+  }
   return descriptions;
 }
 

@@ -31,17 +31,20 @@ struct FlagDescription {
 };
 
 struct CommandDescription {
-  std::string name, summary;  // as in the table
+  std::string name, summary;  // as in the table; an action's name is "data prepare"
   std::string description;
   std::string examples;  // lines, each indented by two blanks
   bool takes_settings = true;
   std::vector<FlagDescription> flags;
+  std::vector<CommandDescription> actions;  // of a command that has some; they have none
 };
 
 /// Calls the command with nothing but a place for its description.
 CommandDescription Describe(const Command& command, std::span<const Command> commands,
                             const Settings* settings = nullptr);
-std::vector<CommandDescription> DescribeAll(std::span<const Command> commands);
+/// All of the table, each command followed by its actions.
+std::vector<CommandDescription> DescribeAll(std::span<const Command> commands,
+                                            const Settings* settings = nullptr);
 
 /// The names of the table.
 std::vector<std::string_view> CommandNames(std::span<const Command> commands);

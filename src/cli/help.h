@@ -15,7 +15,9 @@ std::string Overview(std::span<const Command> commands);
 /// Throws UsageError with the nearest name.
 const Command& FindCommand(std::span<const Command> commands, const std::string& name);
 
-/// A man page in roff: mixtral-COMMAND(1).
+/// "mixtral-data-prepare": the name of its man page.
+std::string PageName(const CommandDescription& command);
+/// A man page in roff.
 std::string ManPage(const CommandDescription& command);
 /// mixtral(1).
 std::string OverviewManPage(std::span<const CommandDescription> commands);

@@ -2,6 +2,8 @@
 // Descriptions as man pages in roff's man macros, so that they say what --help says.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "cli/help.h"
 
@@ -105,8 +107,14 @@ std::string Examples(std::string_view lines) {
 
 }  // namespace
 
+std::string PageName(const CommandDescription& command) {
+  std::string name = "mixtral-" + command.name;
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return name;
+}
+
 std::string ManPage(const CommandDescription& command) {
-  std::string page = Head("mixtral-" + command.name, command.summary);
+  std::string page = Head(PageName(command), command.summary);
   page += Synopsis(command);
   page += fmt::format(".SH DESCRIPTION\n{}\n", Escaped(command.description));
   page += Options(command);
@@ -124,8 +132,7 @@ std::string OverviewManPage(std::span<const CommandDescription> commands) {
       ".SH DESCRIPTION\nOpens Mixtral checkpoints as they are (a GGUF file, a Hugging Face folder "
       "or a Mistral folder)\nand answers, without converting anything.\n.SH COMMANDS\n";
   for (const CommandDescription& command : commands)
-    page += fmt::format(".TP\n\\fBmixtral\\-{}\\fR(1)\n{}\n", Escaped(command.name),
-                        Escaped(command.summary));
+    page += fmt::format(".TP\n{}(1)\n{}\n", Bold(PageName(command)), Escaped(command.summary));
   page += kSettings;
   page += ExitStatus();
   page += Examples(
@@ -134,7 +141,7 @@ std::string OverviewManPage(std::span<const CommandDescription> commands) {
       "  mixtral info model.gguf");
   page += ".SH SEE ALSO\n";
   for (const CommandDescription& command : commands)
-    page += fmt::format(".BR mixtral\\-{} (1){}\n", Escaped(command.name),
+    page += fmt::format(".BR {} (1){}\n", Escaped(PageName(command)),
                         &command == &commands.back() ? "" : ",");
   return page;
 }

@@ -81,7 +81,7 @@ if(dpkg_deb AND shlibdeps)
   foreach(file bin/mixtral include/mixtral/mixtral.h share/man/man1/mixtral.1 share/man/man1/mixtral-run.1
       share/bash-completion/completions/mixtral share/zsh/vendor-completions/_mixtral
       share/fish/vendor_completions.d/mixtral.fish share/doc/mixtral/copyright)
-    if(NOT contents MATCHES "\\./usr/${file}\n")
+    if(NOT "${contents}\n" MATCHES "\\./usr/${file}\n")
       message(FATAL_ERROR "${file} is not in the package:\n${contents}")
     endif()
   endforeach()
