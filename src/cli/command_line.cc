@@ -53,6 +53,15 @@ std::string NameThatBeginsWith(std::string_view word, std::span<const std::strin
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+/// CLI11's "--prompt: 1 required TEXT missing" in the words of every other message.
+std::string Reworded(const std::string& message) {
+  constexpr std::string_view kBegin = ": 1 required ", kEnd = " missing";
+  const size_t begin = message.find(kBegin), value = begin + kBegin.size();
+  if (begin == std::string::npos || !message.ends_with(kEnd)) return message;
+  return fmt::format("{}: expected {}, found nothing", message.substr(0, begin),
+                     message.substr(value, message.size() - kEnd.size() - value));
+}
+
 bool ParseSwitch(const std::string& text, std::string_view what) {
   for (const std::string_view yes : {"true", "yes", "on", "1"})
     if (text == yes) return true;
@@ -225,7 +234,7 @@ void CommandLine::ThrowParseError(const std::string& message) const {
   }
   if (!unknown.empty())
     ThrowUsage("{}: unexpected argument '{}' {}", command_, Printable(unknown.front()), see);
-  ThrowUsage("{}: {} {}", command_, Printable(FirstLine(message), 300), see);
+  ThrowUsage("{}: {} {}", command_, Printable(Reworded(FirstLine(message)), 300), see);
 }
 
 /// Last of all flags, under a heading of their own.

@@ -21,14 +21,16 @@ TEST(E2eHelp, OverviewNamesEveryCommand) {
     const Finished run = Mixtral(arguments);
     EXPECT_EQ(run.exit_code, 0);
     EXPECT_EQ(run.err, "");
-    for (const char* name : {"run", "chat", "info", "tokenize", "logits"})
+    for (const char* name :
+         {"run", "chat", "info", "tokenize", "logits", "verify", "config", "completions", "help"})
       EXPECT_TRUE(Has(run.out, std::string("\n  ") + name)) << name;
     EXPECT_TRUE(Has(bare.err, run.out));
   }
 }
 
 TEST(E2eHelp, EveryCommandHasExamples) {
-  for (const char* name : {"run", "chat", "info", "tokenize", "logits"}) {
+  for (const char* name :
+       {"run", "chat", "info", "tokenize", "logits", "verify", "config", "completions", "help"}) {
     const Finished run = Mixtral({name, "--help"});
     EXPECT_EQ(run.exit_code, 0) << name;
     EXPECT_TRUE(Has(run.out, "Examples:")) << run.out;
@@ -61,7 +63,8 @@ TEST(E2eUsage, TypingErrorsSuggestTheNearestName) {
       {{"run", "x", "-Z"}, "unknown flag '-Z'"},
       {{"run", "x", "-p", "a", "b"}, "unexpected argument 'b'"},
       {{"run"}, "PATH is required"},
-      {{"run", "x", "-p"}, "--prompt"},
+      {{"run", "x", "-p"}, "run: --prompt: expected TEXT, found nothing"},
+      {{"run", "x", "-p", "a", "--kv-type"}, "run: --kv-type: expected f16|f32, found nothing"},
       {{"run", "x", "-p", "a", "-p", "b"}, "--prompt"},
       {{"run", "x", "-p", "a", "-f", "b"}, "expected one of --prompt, --file and --token-ids"},
       {{"run", "x", "-p", "a", "--stop", ""}, "--stop: expected a text"},
@@ -119,6 +122,34 @@ TEST(E2eBadInput, PathsThatAreNoModels) {
   EXPECT_EQ(RefusalProblem(Mixtral({"run", ShippedModel(), "-p", "a", "--experts-per-token", "9"}),
                            2, "expected 1..8"),
             "");
+}
+
+TEST(E2eBadInput, NearestFileNames) {
+  const TempDir dir;
+  std::filesystem::create_symlink(ShippedModel(), dir / "model.gguf");
+  const std::string meant = "did you mean '" + (dir / "model.gguf") + "'?";
+  for (const char* command : {"run", "chat", "info", "tokenize", "verify"})
+    EXPECT_EQ(RefusalProblem(Mixtral({command, dir / "modle.gguf"}, "a"), 2, meant), "") << command;
+  WriteFile(dir / "prompt.txt", "a");
+  EXPECT_EQ(RefusalProblem(Mixtral({"run", ShippedModel(), "-f", dir / "promt.txt"}), 2,
+                           "did you mean '" + (dir / "prompt.txt") + "'?"),
+            "");
+}
+
+TEST(E2eMemory, ReadAndLockedWeightsGiveTheSameText) {
+  const std::vector<std::string> arguments = {"run", ShippedModel(),  "-p", "a", "-n",
+                                              "8",   "--temperature", "0",  "-q"};
+  const Finished mapped = Mixtral(arguments);
+  ASSERT_EQ(mapped.exit_code, 0) << mapped.err;
+  for (const std::vector<std::string>& flags :
+       {std::vector<std::string>{"--no-mmap"}, {"--mlock"}, {"--no-mmap", "--mlock"}}) {
+    std::vector<std::string> with = arguments;
+    with.insert(with.end(), flags.begin(), flags.end());
+    const Finished run = Mixtral(with);
+    if (run.err.find("RLIMIT_MEMLOCK") != std::string::npos) continue;  // may not lock here
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out, mapped.out);
+  }
 }
 
 TEST(E2eBadInput, ContentDecidesNotTheName) {
