@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// mixtral tokenize: text -> ids, ids -> text, and batches of strings and conversations -> lists of
-// ids, exactly as `run` and `chat` encode them.
-#include <algorithm>
-
+// mixtral tokenize: text -> ids, ids -> text, batches of strings and conversations -> lists of ids,
+// exactly as `run` and `chat` encode them, and conversations explained token by token.
 #include "base/strings.h"
+#include "cli/chat_format.h"
 #include "cli/common_flags.h"
+#include "cli/conversation_json.h"
 #include "cli/output.h"
 #include "cli/tokenizer_file.h"
-#include "io/checkpoint.h"
 
 namespace mixtral::cli {
 namespace {
@@ -17,12 +16,14 @@ constexpr const char* kExamples =
     "  mixtral tokenize tokenizer.model -f text.txt\n"
     "  mixtral tokenize model.gguf --decode 1,17,30\n"
     "  echo '[\"a text\", {\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}]' > b.json\n"
-    "  mixtral tokenize model.gguf --batch b.json";
+    "  mixtral tokenize model.gguf --batch b.json\n"
+    "  mixtral tokenize model.gguf --user Hi --system 'Be brief.'\n"
+    "  echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | mixtral tokenize model.gguf --chat -";
 
 struct TokenizeFlags {
   PathFlags path;
   std::string format;
-  std::optional<std::string> text, file, batch, decode;
+  std::optional<std::string> text, file, batch, decode, chat, user, system;
   bool pieces = false, bos = false, json = false;
 
   bool Parse(Arguments arguments) {
@@ -35,15 +36,24 @@ struct TokenizeFlags {
         "--batch", &batch, "FILE",
         "JSON list of strings and of {\"messages\": [...], \"continue_final_message\": bool}; "
         "prints a JSON list of id lists");
+    line.Text("--chat", &chat, "FILE",
+              "Explain a conversation token by token ('-': standard input): a JSON list of "
+              "messages, or {\"messages\": [...], \"tools\": [...]}");
+    line.Text("--user", &user, "TEXT", "Explain a conversation of this one message");
+    line.Text("--system", &system, "TEXT", "The system prompt before it");
     line.Text("--decode", &decode, "IDS", "The other way: print the text of ids such as 1,17,30");
     AddChatFormat(line, &format);
     line.Flag("--bos", &bos, "Begin with BOS, as run does");
     line.Flag("--pieces", &pieces, "A line for each token: id and piece");
     line.Flag("--json", &json, "Print one JSON object");
     if (!line.Parse(arguments)) return false;
-    const int given = text.has_value() + file.has_value() + batch.has_value() + decode.has_value();
+    const int given = text.has_value() + file.has_value() + batch.has_value() + decode.has_value() +
+                      chat.has_value() + user.has_value();
     if (given > 1)
-      ThrowUsage("tokenize: expected one of TEXT, --file, --batch and --decode, found {}", given);
+      ThrowUsage(
+          "tokenize: expected one of TEXT, --file, --batch, --decode, --chat and --user, found {}",
+          given);
+    if (system && !user) ThrowUsage("tokenize: expected --user TEXT with --system, found none");
     if (given == 0 && StdinIsTerminal())
       ThrowUsage("tokenize: no text: expected TEXT, -f FILE, or text on standard input");
     return true;
@@ -56,36 +66,17 @@ Json IdsToJson(const std::vector<TokenId>& ids) {
   return array;
 }
 
-void RefuseUnknownKeys(const Json& object, std::span<const std::string_view> known) {
-  for (const std::string& key : object.Keys())
-    if (std::find(known.begin(), known.end(), key) == known.end())
-      Throw(ErrorCode::kCorrupt, "{}: expected the keys {}, found '{}'", object.path(),
-            JoinNames(known, ", "), Printable(key));
+ChosenChat ChooseChatFor(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
+  const std::string& path = flags.path.path;
+  return ChooseChat(flags.format, tokenizer, path, [&] { return FindChatTemplateAt(path); });
 }
 
-std::vector<TokenId> RenderConversation(const Json& item, const ChatTemplate& chat_template) {
-  constexpr std::string_view kItemKeys[] = {"messages", "continue_final_message"};
-  constexpr std::string_view kMessageKeys[] = {"role", "content"};
-  RefuseUnknownKeys(item, kItemKeys);
-  const Json list = item.At("messages");
-  std::vector<Message> messages;
-  for (size_t i = 0; i < list.Size(); ++i) {
-    const Json message = list.At(i);
-    RefuseUnknownKeys(message, kMessageKeys);
-    messages.push_back({message.At("role").AsString(), message.At("content").AsString()});
-  }
-  RenderOptions options;
-  if (const auto value = item.Find("continue_final_message"))
-    options.continue_final_message = value->AsBool();
-  return WithContext(item.path(), [&] { return chat_template.Render(messages, options); });
-}
-
-void PrintBatch(const std::string& path, const Tokenizer& tokenizer, const std::string& model,
-                const std::string& format) {
+void PrintBatch(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
+  const std::string& path = *flags.batch;
   const Json list = Json::Parse(ReadInput(path), path);
   if (!list.IsArray())
     Throw(ErrorCode::kCorrupt, "batch: expected a list of strings and conversations, in {}", path);
-  std::optional<ChatTemplate> chat_template;  // made when a conversation needs it
+  std::optional<ChosenChat> chat;  // made when a conversation needs it
   Json out = Json::Array();
   WithContext(path, [&] {
     for (size_t i = 0; i < list.Size(); ++i) {
@@ -97,13 +88,50 @@ void PrintBatch(const std::string& path, const Tokenizer& tokenizer, const std::
       if (!item.IsObject())
         Throw(ErrorCode::kCorrupt, "{}: expected a string or an object with messages, found {}",
               item.path(), Printable(item.Dump(), 40));
-      if (!chat_template)
-        chat_template.emplace(MakeChatTemplate(
-            format, tokenizer, model, [&] { return OpenCheckpoint(model)->chat_template(); }));
-      out.Push(IdsToJson(RenderConversation(item, *chat_template)));
+      if (!chat) chat.emplace(ChooseChatFor(flags, tokenizer));
+      const ConversationInput input = ReadConversation(item);
+      out.Push(IdsToJson(WithContext(item.path(), [&] {
+        return chat->chat_template.Render(input.messages, input.Options());
+      })));
     }
   });
   WriteOut(out.Dump() + "\n");
+}
+
+ConversationInput ReadChat(const TokenizeFlags& flags) {
+  ConversationInput input;
+  if (flags.system) input.messages.push_back({"system", *flags.system});
+  if (flags.user) input.messages.push_back({"user", *flags.user});
+  if (!flags.chat) return input;
+  const Json json = Json::Parse(ReadInput(*flags.chat), *flags.chat);
+  return WithContext(*flags.chat, [&] { return ReadConversation(json); });
+}
+
+/// A conversation token by token: id, piece, and which rule of the format put it there.
+void PrintChat(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
+  const ConversationInput input = ReadChat(flags);
+  const ChosenChat chat = ChooseChatFor(flags, tokenizer);
+  const auto tokens = WithContext(flags.chat.value_or("--user"), [&] {
+    return chat.chat_template.Explain(input.messages, input.Options());
+  });
+  const std::string_view name = ChatFormatName(chat.chat_template.format());
+  if (flags.json) {
+    Json list = Json::Array();
+    for (const ExplainedToken& token : tokens)
+      list.Push(
+          Json::Object().Set("id", token.id).Set("piece", token.piece).Set("rule", token.rule));
+    return WriteOut(Json::Object()
+                        .Set("chat_format", name)
+                        .Set("reason", chat.reason)
+                        .Set("count", static_cast<uint64_t>(tokens.size()))
+                        .Set("tokens", std::move(list))
+                        .Dump() +
+                    "\n");
+  }
+  std::string lines = fmt::format("{} ({}): {} tokens\n", name, chat.reason, tokens.size());
+  for (const ExplainedToken& token : tokens)
+    lines += fmt::format("{:>7}  {:<14}  {}\n", token.id, Printable(token.piece), token.rule);
+  WriteOut(lines);
 }
 
 void PrintDecoded(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
@@ -146,7 +174,9 @@ int TokenizeCommand(Arguments arguments) {
   flags.path.Apply();
   const auto tokenizer = OpenTokenizerAt(flags.path.path);
   if (flags.batch)
-    PrintBatch(*flags.batch, *tokenizer, flags.path.path, flags.format);
+    PrintBatch(flags, *tokenizer);
+  else if (flags.chat || flags.user)
+    PrintChat(flags, *tokenizer);
   else if (flags.decode)
     PrintDecoded(flags, *tokenizer);
   else

@@ -99,24 +99,6 @@ GenerateOptions GenerateFlags::ToOptions() const {
   return options;
 }
 
-void AddChatFormat(CommandLine& line, std::string* format) {
-  const auto names = ChatFormatNames();
-  line.Choice("--chat-format", format, {names.begin(), names.end()},
-              "How conversations are written (default: by the vocabulary)");
-}
-
-ChatTemplate MakeChatTemplate(const std::string& name, const Tokenizer& tokenizer,
-                              const std::string& path,
-                              const std::function<std::optional<std::string>()>& jinja) {
-  const ChatFormat format = name.empty() ? DefaultChatFormat(tokenizer) : ChatFormatFromName(name);
-  if (format != ChatFormat::kTemplate) return {format, &tokenizer};
-  const std::optional<std::string> text = jinja();
-  if (!text)
-    Throw(ErrorCode::kNotFound,
-          "chat format template: expected a chat template in the model, found none, in {}", path);
-  return WithContext(path, [&] { return ChatTemplate(std::string_view(*text), &tokenizer); });
-}
-
 std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what) {
   std::vector<TokenId> ids;
   for (size_t i = 0; i < text.size();) {

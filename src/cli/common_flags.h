@@ -2,7 +2,6 @@
 // Flags that several commands share, with their ranges and what they mean for the library.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,13 +52,6 @@ struct GenerateFlags {
   SessionOptions ToSessionOptions(const Engine& engine, DType kv_type) const;
   GenerateOptions ToOptions() const;
 };
-
-void AddChatFormat(CommandLine& line, std::string* format);
-/// The format named, or what the vocabulary suggests when `name` is empty. "template": the one that
-/// jinja() gives, the model's own; Error{kNotFound} naming `path` when it has none.
-ChatTemplate MakeChatTemplate(const std::string& name, const Tokenizer& tokenizer,
-                              const std::string& path,
-                              const std::function<std::optional<std::string>()>& jinja);
 
 /// "1,17,30" or "1 17 30" as token ids; `what` names the flag. Throws UsageError.
 std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what);

@@ -9,6 +9,7 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "base/check.h"
 #include "cli/output.h"
@@ -24,17 +25,64 @@ void UseUtf8Locale() {
   if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-char* Prompt(EditLine* /*editor*/) {
-  static char prompt[] = "> ";
-  return prompt;
+/// What libedit's callbacks get at, as its client data.
+struct EditState {
+  LinePrompt prompt = LinePrompt::kMessage;
+  bool interrupted = false;
+};
+
+EditState& StateOf(EditLine* editor) {
+  EditState* state = nullptr;
+  el_get(editor, EL_CLIENTDATA, &state);
+  return *state;
 }
 
-/// Bound to Ctrl-C: marks the editor's client data and ends the line.
+char* Prompt(EditLine* editor) {
+  static char message[] = "> ", continued[] = ". ";
+  return StateOf(editor).prompt == LinePrompt::kMessage ? message : continued;
+}
+
+/// Bound to Ctrl-C: ends the line.
 unsigned char OnInterruptKey(EditLine* editor, int /*key*/) {
-  bool* interrupted = nullptr;
-  el_get(editor, EL_CLIENTDATA, &interrupted);
-  *interrupted = true;
+  StateOf(editor).interrupted = true;
   return CC_EOF;
+}
+
+/// Bound to what a terminal sends before a pasted text: takes all up to what it sends behind it, so
+/// that a line end in it does not end the message.
+unsigned char OnPaste(EditLine* editor, int /*key*/) {
+  constexpr std::string_view kEnd = "\033[201~";
+  std::string text;
+  char c = 0;
+  while (!text.ends_with(kEnd) && el_getc(editor, &c) == 1) text += c == '\r' ? '\n' : c;
+  if (text.ends_with(kEnd)) text.resize(text.size() - kEnd.size());
+  while (text.ends_with('\n')) text.pop_back();
+  std::erase(text, '\0');
+  el_insertstr(editor, text.c_str());
+  return CC_REFRESH;
+}
+
+/// While one lives, the terminal marks what is pasted.
+class MarkedPaste {
+ public:
+  explicit MarkedPaste(bool is_used) : is_used_(is_used) { Write("\033[?2004h"); }
+  ~MarkedPaste() { Write("\033[?2004l"); }
+  MarkedPaste(const MarkedPaste&) = delete;
+  MarkedPaste& operator=(const MarkedPaste&) = delete;
+
+ private:
+  void Write(const char* code) const {
+    if (!is_used_) return;
+    std::fputs(code, stdout);
+    std::fflush(stdout);
+  }
+  bool is_used_;
+};
+
+/// Whether the screen takes control codes at all.
+bool IsCapableTerminal() {
+  const char* term = std::getenv("TERM");
+  return StdoutIsTerminal() && term != nullptr && std::string_view(term) != "dumb";
 }
 
 class Editor final : public LineReader {
@@ -47,13 +95,15 @@ class Editor final : public LineReader {
     HistEvent event;
     history(history_, &event, H_SETSIZE, kHistoryLines);
     history(history_, &event, H_SETUNIQUE, 1);
-    el_set(editor_, EL_CLIENTDATA, &interrupted_);
+    el_set(editor_, EL_CLIENTDATA, &state_);
     el_set(editor_, EL_PROMPT, &Prompt);
     el_set(editor_, EL_SIGNAL, 1);  // the terminal is put right before a signal does its work
     el_set(editor_, EL_EDITOR, "emacs");
     el_set(editor_, EL_HIST, history, history_);
     el_set(editor_, EL_ADDFN, "mixtral-interrupt", "Stop reading", &OnInterruptKey);
     el_set(editor_, EL_BIND, "^C", "mixtral-interrupt", nullptr);
+    el_set(editor_, EL_ADDFN, "mixtral-paste", "Take a pasted text", &OnPaste);
+    el_set(editor_, EL_BIND, "\\e[200~", "mixtral-paste", nullptr);
     el_set(editor_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     el_set(editor_, EL_SETTY, "-d", "intr=", nullptr);  // while editing Ctrl-C is a key
   }
@@ -64,11 +114,12 @@ class Editor final : public LineReader {
   Editor(const Editor&) = delete;
   Editor& operator=(const Editor&) = delete;
 
-  LineEvent Next(std::string* line) override {
-    interrupted_ = false;
+  LineEvent Next(LinePrompt prompt, std::string* line) override {
+    state_ = {.prompt = prompt};
     int length = 0;
+    const MarkedPaste marked(IsCapableTerminal());
     const char* text = el_gets(editor_, &length);
-    if (interrupted_) return LineEvent::kInterrupt;
+    if (state_.interrupted) return LineEvent::kInterrupt;
     if (text == nullptr || length <= 0) return LineEvent::kEnd;
     line->assign(text, static_cast<size_t>(length));
     if (line->back() == '\n') line->pop_back();
@@ -80,12 +131,12 @@ class Editor final : public LineReader {
  private:
   EditLine* editor_ = nullptr;
   History* history_ = nullptr;
-  bool interrupted_ = false;
+  EditState state_;
 };
 
 class PlainLines final : public LineReader {
  public:
-  LineEvent Next(std::string* line) override {
+  LineEvent Next(LinePrompt /*prompt*/, std::string* line) override {
     char* text = nullptr;
     size_t capacity = 0;
     const ssize_t n = getline(&text, &capacity, stdin);

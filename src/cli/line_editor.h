@@ -10,12 +10,17 @@ namespace mixtral::cli {
 
 enum class LineEvent : uint8_t { kLine, kEnd, kInterrupt };
 
+enum class LinePrompt : uint8_t {
+  kMessage,   // "> "
+  kContinued  // ". ": more of what the line before began
+};
+
 class LineReader {
  public:
   virtual ~LineReader() = default;
   /// kLine: *line is the next line without its end. kEnd: Ctrl-D or the end of input. kInterrupt:
-  /// Ctrl-C.
-  virtual LineEvent Next(std::string* line) = 0;
+  /// Ctrl-C. A text that was pasted into a terminal may have line ends inside.
+  virtual LineEvent Next(LinePrompt prompt, std::string* line) = 0;
 };
 
 /// An editor when standard input is a terminal, else a plain reader without any prompt.

@@ -42,13 +42,14 @@ Json DescribeTokenizer(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
       .Set("eos", std::move(eos));
 }
 
-Json DescribeChatFormat(const Tokenizer& tokenizer) {
-  const ChatFormat format = DefaultChatFormat(tokenizer);
-  return Json::Object()
-      .Set("name", ChatFormatName(format))
-      .Set("reason", format == ChatFormat::kMistralV1
-                         ? "the vocabulary has no control piece [INST]"
-                         : "the vocabulary has the control piece [INST]");
+/// What `chat` would take; a template that it would refuse is no reason for `info` to fail.
+Json DescribeChatFormat(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  try {
+    const ChatFormatChoice choice = ChooseChatFormat(checkpoint.chat_template(), tokenizer);
+    return Json::Object().Set("name", ChatFormatName(choice.format)).Set("reason", choice.reason);
+  } catch (const Error& error) {
+    return Json::Object().Set("name", "refused").Set("reason", error.what());
+  }
 }
 
 template <class Fn>
@@ -88,7 +89,7 @@ Json DescribeModel(const Checkpoint& checkpoint) {
                         .Set("kv_per_token_f32",
                              static_cast<uint64_t>(KvCache::BytesPerPosition(config, DType::kF32))))
       .Set("tokenizer", tokenizer ? DescribeTokenizer(checkpoint, *tokenizer, eos_ids) : Json())
-      .Set("chat_format", tokenizer ? DescribeChatFormat(*tokenizer) : Json())
+      .Set("chat_format", tokenizer ? DescribeChatFormat(checkpoint, *tokenizer) : Json())
       .Set("notices", std::move(notices));
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "engine/engine.h"
+#include "io/hf_dir.h"
 #include "io/sniff.h"
 
 namespace mixtral::cli {
@@ -38,6 +39,13 @@ std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path) {
           "tokenizer: expected a tokenizer.model or the tokenizer.ggml.* keys, found none, in {}",
           path);
   return tokenizer;
+}
+
+std::optional<std::string> FindChatTemplateAt(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return ReadFolderChatTemplate(path);
+  if (Sniff(ReadHead(path)) != ContentKind::kGguf) return std::nullopt;  // a bare tokenizer.model
+  return OpenCheckpoint(path)->chat_template();
 }
 
 }  // namespace mixtral::cli

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "text/tokenizer.h"
@@ -13,5 +14,9 @@ namespace mixtral::cli {
 /// Never nullptr. The content decides what a file is. Throws what OpenCheckpoint and Tokenizer
 /// throw, and Error{kNotFound} for a model without a tokenizer.
 std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path);
+
+/// The chat template at the same place; nullopt when there is none. Throws what OpenCheckpoint
+/// throws.
+std::optional<std::string> FindChatTemplateAt(const std::string& path);
 
 }  // namespace mixtral::cli

@@ -47,13 +47,7 @@ class HuggingFaceCheckpoint : public MappedCheckpoint {
   }
 
   std::optional<std::string> chat_template() const override {
-    // Newer exports keep the template in a file of its own, which then is the one that counts.
-    if (std::optional<std::string> text = ReadIfThere(InFolder("chat_template.jinja"))) return text;
-    const std::string file = InFolder("tokenizer_config.json");
-    const std::optional<std::string> text = ReadIfThere(file);
-    if (!text) return std::nullopt;
-    const std::optional<Json> value = Json::Parse(*text, file).Find("chat_template");
-    return value ? TemplateText(*value) : std::nullopt;
+    return ReadFolderChatTemplate(path());
   }
 };
 
@@ -66,6 +60,17 @@ bool IsHuggingFaceFolder(const std::string& folder) {
 
 std::unique_ptr<Checkpoint> OpenHuggingFaceFolder(const std::string& folder) {
   return std::make_unique<HuggingFaceCheckpoint>(folder);
+}
+
+std::optional<std::string> ReadFolderChatTemplate(const std::string& folder) {
+  const std::filesystem::path path(folder);
+  // Newer exports keep the template in a file of its own, which then is the one that counts.
+  if (auto text = ReadIfThere((path / "chat_template.jinja").string())) return text;
+  const std::string file = (path / "tokenizer_config.json").string();
+  const std::optional<std::string> text = ReadIfThere(file);
+  if (!text) return std::nullopt;
+  const std::optional<Json> value = Json::Parse(*text, file).Find("chat_template");
+  return value ? TemplateText(*value) : std::nullopt;
 }
 
 }  // namespace mixtral

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "io/checkpoint.h"
@@ -14,5 +15,8 @@ namespace mixtral {
 bool IsHuggingFaceFolder(const std::string& folder);
 /// Throws Error naming file and tensor or key.
 std::unique_ptr<Checkpoint> OpenHuggingFaceFolder(const std::string& folder);
+
+/// The chat template that the tokenizer's files beside the weights give, if any. Throws Error.
+std::optional<std::string> ReadFolderChatTemplate(const std::string& folder);
 
 }  // namespace mixtral

@@ -72,14 +72,17 @@ class Probe {
   bool system_is_refused_ = false;
 };
 
-}  // namespace
+struct Recognised {
+  ChatFormat format;
+  Probe::Spaces spaces;  // how they were compared
+};
 
-ChatFormat RecogniseTemplate(std::string_view jinja, const Tokenizer& tokenizer) {
+Recognised Recognise(std::string_view jinja, const Tokenizer& tokenizer) {
   std::vector<std::string> names(ChatFormatNames().begin(), ChatFormatNames().end());
   std::erase(names, ChatFormatName(ChatFormat::kTemplate));
   const std::string context = fmt::format(
       "the model's own chat template (chat formats to name instead: {})", Join(names, ", "));
-  return WithContext(context, [&] {
+  return WithContext(context, [&]() -> Recognised {
     const Probe probe(TemplateChat(jinja, &tokenizer), tokenizer);
     if (probe.refusal()) {
       Throw(ErrorCode::kUnsupported, "chat template: it refuses a plain conversation: '{}'",
@@ -89,11 +92,34 @@ ChatFormat RecogniseTemplate(std::string_view jinja, const Tokenizer& tokenizer)
                                   ChatFormat::kChatMl};
     for (const auto spaces : {Probe::Spaces::kCount, Probe::Spaces::kIgnored}) {
       for (const ChatFormat format : formats) {
-        if (probe.Matches(format, spaces)) return format;
+        if (probe.Matches(format, spaces)) return {format, spaces};
       }
     }
-    return ChatFormat::kTemplate;
+    return {ChatFormat::kTemplate, Probe::Spaces::kCount};
   });
+}
+
+}  // namespace
+
+ChatFormat RecogniseTemplate(std::string_view jinja, const Tokenizer& tokenizer) {
+  return Recognise(jinja, tokenizer).format;
+}
+
+ChatFormatChoice ChooseChatFormat(const std::optional<std::string>& jinja,
+                                  const Tokenizer& tokenizer) {
+  if (!jinja) {
+    const ChatFormat format = DefaultChatFormat(tokenizer);
+    return {format, format == ChatFormat::kMistralV1
+                        ? "the vocabulary has no control piece [INST]"
+                        : "the vocabulary has the control piece [INST]"};
+  }
+  const Recognised found = Recognise(*jinja, tokenizer);
+  if (found.format == ChatFormat::kTemplate) {
+    return {found.format, "the model's own chat template, which writes none of the other formats"};
+  }
+  return {found.format, found.spaces == Probe::Spaces::kCount
+                            ? "the model's own chat template writes the same ids"
+                            : "the model's own chat template writes the same but for spaces"};
 }
 
 }  // namespace mixtral

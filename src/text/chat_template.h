@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,6 +62,16 @@ bool FormatFits(ChatFormat format, const Tokenizer& tokenizer);
 /// Throws Error{kCorrupt, kUnsupported} with the list of formats when the template cannot be
 /// evaluated.
 ChatFormat RecogniseTemplate(std::string_view jinja, const Tokenizer& tokenizer);
+
+/// A chat format and the reason for it, for people to read.
+struct ChatFormatChoice {
+  ChatFormat format = ChatFormat::kNone;
+  std::string reason;
+};
+/// The format of a model: by its own template (jinja) if it has one, else by its vocabulary. Throws
+/// what RecogniseTemplate throws.
+ChatFormatChoice ChooseChatFormat(const std::optional<std::string>& jinja,
+                                  const Tokenizer& tokenizer);
 
 struct RenderOptions {
   bool continue_final_message =

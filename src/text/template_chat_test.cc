@@ -193,6 +193,25 @@ TEST(RecogniseTemplate, GoesByWhatIsWritten) {
             ChatFormat::kTemplate);
 }
 
+TEST(ChooseChatFormat, SaysWhy) {
+  const Tokenizer v1 = SmallTokenizer(), v3 = SmallTokenizer(test::InstructPieces());
+  const auto choice = [](std::optional<std::string> jinja, const Tokenizer& tokenizer) {
+    const ChatFormatChoice chosen = ChooseChatFormat(jinja, tokenizer);
+    return fmt::format("{}: {}", ChatFormatName(chosen.format), chosen.reason);
+  };
+  const std::string own = "the model's own chat template";
+  EXPECT_EQ(choice({}, v1), "mistral-v1: the vocabulary has no control piece [INST]");
+  EXPECT_EQ(choice({}, v3), "mistral-v3: the vocabulary has the control piece [INST]");
+  EXPECT_EQ(choice(std::string(test::kV1Template), v1),
+            "mistral-v1: " + own + " writes the same ids");
+  EXPECT_EQ(choice(std::string(test::kV1TightTemplate), v1),
+            "mistral-v1: " + own + " writes the same but for spaces");
+  EXPECT_EQ(choice(std::string(test::kLlama2Template), v1),
+            "llama-2: " + own + " writes the same ids");
+  EXPECT_EQ(choice(std::string(kPlain), v1),
+            "template: " + own + ", which writes none of the other formats");
+}
+
 TEST(RecogniseTemplate, RefusesWithTheListOfFormats) {
   const Tokenizer tokenizer = SmallTokenizer();
   const std::string list =

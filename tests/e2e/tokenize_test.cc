@@ -127,6 +127,116 @@ TEST(E2eTokenize, InvalidUtf8IsNoCrash) {
   EXPECT_FALSE(ParseIds(run.out).empty());
 }
 
+TEST(E2eTokenize, ChatExplainsEveryToken) {
+  const std::string messages =
+      R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+          {"role": "assistant", "content": "Yes"}, {"role": "user", "content": "And?"}])";
+  const Finished json = Mixtral({"tokenize", ShippedModel(), "--chat", "-", "--json"}, messages);
+  ASSERT_EQ(json.exit_code, 0) << json.err;
+  const Json explained = Json::Parse(json.out, "json");
+  EXPECT_EQ(explained.At("chat_format").AsString(), "mistral-v1");
+  const Json tokens = explained.At("tokens");
+  std::vector<int64_t> ids;
+  std::string rules;
+  for (size_t i = 0; i < tokens.Size(); ++i) {
+    ids.push_back(tokens.At(i).At("id").AsInt());
+    const std::string rule = tokens.At(i).At("rule").AsString();
+    if (!rules.ends_with(rule + "|")) rules += rule + "|";
+  }
+  EXPECT_EQ(ids, Batch(ShippedModel(), "[{\"messages\": " + messages + "}]")[0]);
+  EXPECT_EQ(explained.At("count").AsInt(), std::ssize(ids));
+  for (const char* rule :
+       {"BOS|", "user turn 1: system prompt|", "user turn 1 content|",
+        "|assistant turn 1 content|EOS after assistant turn 1|", "|user turn 2 content|"})
+    EXPECT_NE(rules.find(rule), std::string::npos) << rule << " in " << rules;
+
+  const Finished lines = Mixtral({"tokenize", ShippedModel(), "--user", "Hi", "--system", "a"});
+  EXPECT_TRUE(lines.out.starts_with("mistral-v1 (the vocabulary has no control piece [INST]): "))
+      << lines.out;
+  EXPECT_NE(lines.out.find("      1  <s>             BOS\n"), std::string::npos) << lines.out;
+  const Finished same =
+      Mixtral({"tokenize", ShippedModel(), "--chat", "-"},
+              R"([{"role": "system", "content": "a"}, {"role": "user", "content": "Hi"}])");
+  EXPECT_EQ(lines.out, same.out);
+}
+
+TEST(E2eTokenize, BadChatsAreRefused) {
+  const auto problem = [](const std::string& json, const std::string& text) {
+    return RefusalProblem(Mixtral({"tokenize", ShippedModel(), "--chat", "-"}, json), 2, text);
+  };
+  EXPECT_EQ(problem("Hi", "in -"), "");
+  EXPECT_EQ(problem("[]", "expected at least one"), "");
+  EXPECT_EQ(problem(R"([{"role": "user", "content": "a", "colour": 1}])", "'colour'"), "");
+  EXPECT_EQ(problem(R"([{"role": "user", "content": null}])", "$[0].content"), "");
+  EXPECT_EQ(problem(R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "x"}]})",
+                    "$.tools[0].type: expected 'function', found 'x'"),
+            "");
+  const std::string tools =
+      R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function",
+          "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}]})";
+  EXPECT_EQ(problem(tools, "mistral-v1"), "");
+  EXPECT_EQ(RefusalProblem(Mixtral({"tokenize", ShippedModel(), "--system", "a"}), 1, "--user"),
+            "");
+  EXPECT_EQ(RefusalProblem(Mixtral({"tokenize", ShippedModel(), "--user", "a", "b"}), 1,
+                           "expected one of TEXT"),
+            "");
+}
+
+/// A folder with the tokenizer of the fixtures and a template of its own.
+class TemplateFolder {
+ public:
+  explicit TemplateFolder(const std::string& jinja) {
+    std::filesystem::create_symlink(
+        std::filesystem::absolute(FixturesFolder() + "/tokenizer/tokenizer.model"),
+        dir_ / "tokenizer.model");
+    WriteFile(dir_ / "tokenizer_config.json", Json::Object().Set("chat_template", jinja).Dump());
+  }
+  Finished Explain(const std::string& json, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments = {"tokenize", dir_.path(), "--chat", "-"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Mixtral(arguments, json);
+  }
+
+ private:
+  TempDir dir_;
+};
+
+TEST(E2eTokenize, TheTemplateChoosesTheFormat) {
+  if (FixturesFolder().empty()) GTEST_SKIP() << "no ../shared/fixtures (or MIXTRAL_SHARED)";
+  const std::string hi = R"([{"role": "user", "content": "Hi"}])";
+  const TemplateFolder chatml(
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+      "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+  EXPECT_TRUE(chatml.Explain(hi).out.starts_with(
+      "chatml (the model's own chat template writes the same ids): "))
+      << chatml.Explain(hi).out << chatml.Explain(hi).err;
+  EXPECT_TRUE(chatml.Explain(hi, {"--chat-format", "llama-2"}).out.starts_with("llama-2 (--chat-"));
+  // Tools in a template's own words, arguments as an object or as text.
+  const TemplateFolder own(
+      "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.role ~ ':' }}"
+      "{% if m.tool_calls is defined %}{{ m.tool_calls[0].function.arguments.x }}{% endif %}"
+      "{{ m.content }}{% endfor %}");
+  const std::string before =
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": null,
+          "tool_calls": [{"id": "abcdefghi", "type": "function", "function": {"name": "f",
+          "arguments": )";
+  const std::string after =
+      R"(}}]}, {"role": "tool", "content": "5", "tool_call_id": "abcdefghi", "name": "f"}],
+          "tools": [{"type": "function", "function": {"name": "f"}}]})";
+  const Finished by_object = own.Explain(before + R"({"x": "seven"})" + after);
+  EXPECT_TRUE(by_object.out.starts_with("template (the model's own chat template, which "))
+      << by_object.err;
+  EXPECT_EQ(own.Explain(before + R"("{\"x\": \"seven\"}")" + after).out, by_object.out);
+  EXPECT_NE(own.Explain(before + R"({"x": "eight"})" + after).out, by_object.out);
+  // One that cannot be run is refused with the formats that can be named; none always works.
+  const TemplateFolder unknown("{{ messages | frobnicate }}");
+  const Finished refused = unknown.Explain(hi);
+  EXPECT_EQ(RefusalProblem(refused, 2, "frobnicate"), "");
+  EXPECT_EQ(RefusalProblem(refused, 2, "none, mistral-v1, mistral-v2, mistral-v3, llama-2, chatml"),
+            "");
+  EXPECT_EQ(unknown.Explain(hi, {"--chat-format", "none"}).exit_code, 0);
+}
+
 /// tokenizer.model, the folder it lies in, and a model's folder give the same ids.
 TEST(E2eTokenize, EveryPlaceOfATokenizer) {
   const std::string fixtures = FixturesFolder();

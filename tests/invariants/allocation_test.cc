@@ -8,6 +8,8 @@
 #include <new>
 #include <vector>
 
+#include "base/rng.h"
+#include "engine/sampler.h"
 #include "support/harness.h"
 #include "support/model_files.h"
 #include "support/temp_dir.h"
@@ -98,6 +100,31 @@ TEST(Allocation, DenseForwardAllocatesNothing) {
   ModelConfig config = TinyConfig();
   config.n_experts = config.experts_per_token = 0;
   ForwardWithoutAllocations(MakeTinyModel(config, 3), DType::kF32, {.threads = 2});
+}
+
+TEST(Allocation, ChoosingATokenAllocatesNothing) {
+  constexpr int kVocabSize = 4096;
+  SamplerConfig config = {.temperature = 0.9f,
+                          .top_k = 500,
+                          .top_p = 0.95f,
+                          .min_p = 0.01f,
+                          .typical_p = 0.98f,
+                          .repetition_penalty = 1.1f,
+                          .frequency_penalty = 0.5f,
+                          .presence_penalty = 0.5f};
+  config.logit_bias = {{3, 1}, {5, -2}};
+  config.min_tokens = 400;
+  config.end_ids = {2};
+  Sampler sampler(config, kVocabSize);
+  const std::vector<int32_t> tokens = RandomTokens(500, kVocabSize, 1);
+  std::vector<float> logits(kVocabSize);
+  const CounterRng rng(7);
+  for (uint64_t step = 0; step < 3; ++step) {
+    for (size_t i = 0; i < logits.size(); ++i) logits[i] = rng.Normal(step * logits.size() + i);
+    const int64_t before = g_allocations.load();
+    sampler.Pick(logits, {.tokens = tokens, .n_prompt = 50});
+    EXPECT_EQ(g_allocations.load() - before, 0) << "step " << step;
+  }
 }
 
 TEST(Allocation, TheCounterCounts) {
