@@ -4,8 +4,8 @@
 // memory). docs/kernels.md quotes it. Names: gemm/TYPE/ISA/MATRIX/TOKENS, gemv/TYPE/ISA/MATRIX,
 // pack/TYPE/ISA/MATRIX, attend/TYPE/ISA/QUERIES; "exact" stands before a type in Compute::kExact.
 #include <benchmark/benchmark.h>
-#include <immintrin.h>
 
+#include <array>
 #include <cstring>
 #include <random>
 #include <string>
@@ -13,91 +13,6 @@
 
 #include "kernels/kernel_table.h"
 #include "tensor/block_formats.h"
-
-#include "kernels/avx2/target_begin.h"
-namespace mixtral::bench {
-namespace {
-
-constexpr int kStepsPerPass = 6;
-
-/// The fewest instructions that multiply int8 exactly whatever the values are: 2 * 32 operations
-/// per step. In assembly, because compilers find that nothing changes from step to step.
-void MultiplyAddSteps(int64_t n_passes) {
-  for (int64_t i = 0; i < n_passes; ++i) {
-    __asm__ volatile(
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm6\n vpmaddwd %%ymm6, %%ymm14, %%ymm6\n"
-        "vpaddd %%ymm6, %%ymm0, %%ymm0\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm7\n vpmaddwd %%ymm7, %%ymm14, %%ymm7\n"
-        "vpaddd %%ymm7, %%ymm1, %%ymm1\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm8\n vpmaddwd %%ymm8, %%ymm14, %%ymm8\n"
-        "vpaddd %%ymm8, %%ymm2, %%ymm2\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm9\n vpmaddwd %%ymm9, %%ymm14, %%ymm9\n"
-        "vpaddd %%ymm9, %%ymm3, %%ymm3\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm10\n vpmaddwd %%ymm10, %%ymm14, %%ymm10\n"
-        "vpaddd %%ymm10, %%ymm4, %%ymm4\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm11\n vpmaddwd %%ymm11, %%ymm14, %%ymm11\n"
-        "vpaddd %%ymm11, %%ymm5, %%ymm5\n"
-        :
-        :
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11");
-  }
-}
-
-/// The same without vpmaddwd, adding in int16: what four-bit weights allow for 32 columns.
-void MultiplyAddSteps16(int64_t n_passes) {
-  for (int64_t i = 0; i < n_passes; ++i) {
-    __asm__ volatile(
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm0, %%ymm0\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm1, %%ymm1\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm2, %%ymm2\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm3, %%ymm3\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm4, %%ymm4\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm5, %%ymm5\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm6, %%ymm6\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm7, %%ymm7\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm8, %%ymm8\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm9, %%ymm9\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpaddw %%ymm14, %%ymm10, %%ymm10\n"
-        "vpmaddubsw %%ymm12, %%ymm13, %%ymm15\n vpaddw %%ymm15, %%ymm11, %%ymm11\n"
-        :
-        :
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm14", "xmm15");
-  }
-}
-
-/// f32: 2 * 8 operations per step.
-void FusedSteps(int64_t n_passes) {
-  for (int64_t i = 0; i < n_passes; ++i) {
-    __asm__ volatile(
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm0\n vfmadd231ps %%ymm12, %%ymm13, %%ymm1\n"
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm2\n vfmadd231ps %%ymm12, %%ymm13, %%ymm3\n"
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm4\n vfmadd231ps %%ymm12, %%ymm13, %%ymm5\n"
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm6\n vfmadd231ps %%ymm12, %%ymm13, %%ymm7\n"
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm8\n vfmadd231ps %%ymm12, %%ymm13, %%ymm9\n"
-        "vfmadd231ps %%ymm12, %%ymm13, %%ymm10\n vfmadd231ps %%ymm12, %%ymm13, %%ymm11\n"
-        :
-        :
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11");
-  }
-}
-
-int64_t ReadBytes(const std::byte* p, size_t n) {
-  __m256i sums[4] = {};
-  for (size_t i = 0; i + 128 <= n; i += 128) {
-    for (int j = 0; j < 4; ++j)
-      sums[j] = _mm256_xor_si256(
-          sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i + j * 32)));
-  }
-  for (int j = 1; j < 4; ++j) sums[0] = _mm256_xor_si256(sums[0], sums[j]);
-  return _mm256_extract_epi64(sums[0], 0);
-}
-
-}  // namespace
-}  // namespace mixtral::bench
-#include "kernels/avx2/target_end.h"
 
 namespace mixtral::bench {
 namespace {
@@ -269,26 +184,30 @@ void RegisterAttend(Isa isa) {
   }
 }
 
-void RegisterCeilings() {
+void RegisterCeilings(Isa isa) {
   constexpr int64_t kPasses = 1000;
-  const auto arithmetic = [](benchmark::State& state, void (*steps)(int64_t), int ops_per_pass) {
-    for (auto _ : state) steps(kPasses);
-    state.counters["Gop/s"] = benchmark::Counter(1e-9 * kPasses * ops_per_pass,
-                                                 benchmark::Counter::kIsIterationInvariantRate);
-  };
-  constexpr int kInt8Ops = kStepsPerPass * 64, kFloatOps = 2 * kStepsPerPass * 16;
-  benchmark::RegisterBenchmark("ceiling/int8_maddubs_madd_add", arithmetic, &MultiplyAddSteps,
-                               kInt8Ops);
-  benchmark::RegisterBenchmark("ceiling/int8_maddubs_add16", arithmetic, &MultiplyAddSteps16,
-                               2 * kInt8Ops);
-  benchmark::RegisterBenchmark("ceiling/f32_fma", arithmetic, &FusedSteps, kFloatOps);
-  const auto memory = [](benchmark::State& state) {
+  constexpr std::array<const char*, kernels::kNumPeaks> kNames = {"int8", "int8_sum16", "f32"};
+  const kernels::KernelTable table = kernels::BuildTable(isa);
+  const std::string suffix = "/" + std::string(kernels::IsaName(isa));
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    const auto arithmetic = [](benchmark::State& state, kernels::PeakFn* peak) {
+      int64_t ops = 0;
+      for (auto _ : state) ops = peak(kPasses);
+      state.counters["Gop/s"] = benchmark::Counter(1e-9 * static_cast<double>(ops),
+                                                   benchmark::Counter::kIsIterationInvariantRate);
+    };
+    benchmark::RegisterBenchmark(("ceiling/" + std::string(kNames[i]) + suffix).c_str(), arithmetic,
+                                 table.peaks[i].fn);
+  }
+  const auto memory = [](benchmark::State& state, kernels::ReadWordsFn* read) {
     const std::vector<std::byte> bytes(kWorkingSet, std::byte{1});
-    for (auto _ : state) benchmark::DoNotOptimize(ReadBytes(bytes.data(), bytes.size()));
+    for (auto _ : state) benchmark::DoNotOptimize(read(bytes.data(), bytes.size()));
     state.counters["GB/s"] = benchmark::Counter(1e-9 * static_cast<double>(bytes.size()),
                                                 benchmark::Counter::kIsIterationInvariantRate);
   };
-  benchmark::RegisterBenchmark("ceiling/read_memory", memory)->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(("ceiling/read_memory" + suffix).c_str(), memory,
+                               table.read_words.fn)
+      ->Unit(benchmark::kMillisecond);
 }
 
 }  // namespace
@@ -298,9 +217,9 @@ int main(int argc, char** argv) {
   namespace k = mixtral::kernels;
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  if (k::HostIsa() >= k::Isa::kAvx2) mixtral::bench::RegisterCeilings();
   for (const k::Isa isa : {k::Isa::kScalar, k::Isa::kAvx2}) {
     if (isa > k::HostIsa()) continue;
+    mixtral::bench::RegisterCeilings(isa);
     mixtral::bench::RegisterAttend(isa);
     for (int i = 0; i < mixtral::kNumMatrixDTypes; ++i) {
       for (const mixtral::bench::Shape& shape : mixtral::bench::kShapes) {

@@ -10,15 +10,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/nearest_path.h"
+#include "base/output_file.h"
 #include "base/strings.h"
 
 namespace mixtral {
@@ -93,42 +91,6 @@ std::string LockLimit() {
   if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "unknown";
   return limit.rlim_cur == RLIM_INFINITY ? "none" : HumanBytes(limit.rlim_cur);
 }
-
-// A file that removes its own name again unless it was renamed into place.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(std::string name)
-      : name_(std::move(name)),
-        file_(open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
-    if (file_.get() < 0) ThrowErrno("expected to create it", name_, errno);
-  }
-  ~TemporaryFile() {
-    if (!renamed_) unlink(name_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  void Write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = write(file_.get(), bytes.data(), std::min<size_t>(bytes.size(), 1 << 30));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) ThrowErrno("expected to write it", name_, errno);
-      bytes = bytes.subspan(static_cast<size_t>(n));
-    }
-    if (fsync(file_.get()) != 0) ThrowErrno("expected to flush it to disk", name_, errno);
-  }
-  void RenameTo(const std::string& path) {
-    if (rename(name_.c_str(), path.c_str()) != 0) {
-      ThrowErrno("expected to rename the finished file to it", path, errno);
-    }
-    renamed_ = true;
-  }
-
- private:
-  std::string name_;
-  FileDescriptor file_;
-  bool renamed_ = false;
-};
 
 }  // namespace
 
@@ -247,25 +209,9 @@ std::string ReadTextFile(const std::string& path, size_t max_bytes) {
 }
 
 void WriteFileAtomically(const std::string& path, std::span<const std::byte> bytes) {
-  // A link keeps pointing where it did: its target is replaced.
-  std::error_code ignored;
-  const std::filesystem::path resolved = std::filesystem::canonical(path, ignored);
-  const std::string target = ignored ? path : resolved.string();
-  struct stat status {};
-  if (stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    // Renaming over /dev/null or a terminal would replace the device.
-    Throw(ErrorCode::kIo, "{}: expected a regular file or none, found {}", path,
-          S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket");
-  }
-  static std::atomic<int> counter{0};
-  TemporaryFile file(fmt::format("{}.{}.{}.tmp", target, getpid(), counter.fetch_add(1)));
+  OutputFile file(path);
   file.Write(bytes);
-  file.RenameTo(target);
-  // The new name is durable once its folder is; not every file system can flush a folder.
-  const std::string folder = std::filesystem::path(target).parent_path().string();
-  const FileDescriptor parent(
-      open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (parent.get() >= 0) fsync(parent.get());
+  file.Finish();
 }
 
 }  // namespace mixtral

@@ -57,6 +57,7 @@ struct Arguments {
 int RunCommand(Arguments arguments);
 int ChatCommand(Arguments arguments);
 int InfoCommand(Arguments arguments);
+int BenchCommand(Arguments arguments);
 int TokenizeCommand(Arguments arguments);
 int LogitsCommand(Arguments arguments);
 int VerifyCommand(Arguments arguments);

@@ -19,6 +19,10 @@ constexpr std::string_view kLogLevels[] = {"error", "warn", "info", "debug"};  /
 
 void PathFlags::AddTo(CommandLine& line, const std::string& path_help) {
   line.Required("PATH", &path, path_help);
+  AddLogLevelTo(line);
+}
+
+void PathFlags::AddLogLevelTo(CommandLine& line) {
   line.Choice("--log-level", &log_level, {std::begin(kLogLevels), std::end(kLogLevels)},
               "What the library says on standard error (default warn)");
 }

@@ -18,7 +18,8 @@ struct PathFlags {
   std::string path, log_level = "warn";
 
   void AddTo(CommandLine& line, const std::string& path_help);
-  void Apply() const;  // sets the log level
+  void AddLogLevelTo(CommandLine& line);  // for a command whose PATH is optional
+  void Apply() const;                     // sets the log level
 };
 
 /// How a model is computed.

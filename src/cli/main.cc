@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"run", "continue a text", &RunCommand},
     {"chat", "talk with a model, line by line", &ChatCommand},
     {"info", "what a model is, what it costs, which kernels run it", &InfoCommand},
+    {"bench", "speed, beside what this machine can do at best", &BenchCommand},
     {"tokenize", "text to token ids and back", &TokenizeCommand},
     {"logits", "write logits and routing of given tokens, to compare engines", &LogitsCommand},
     {"verify", "is a model whole, are its weights numbers, do the kernels compute", &VerifyCommand},

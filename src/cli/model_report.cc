@@ -134,6 +134,9 @@ Json DescribeKernels() {
   PushSlot(slots, "rope", "", table->rope);
   PushSlot(slots, "silu_mul", "", table->silu_mul);
   PushSlot(slots, "add_scaled", "", table->add_scaled);
+  constexpr std::array<std::string_view, kernels::kNumPeaks> kPeaks = {"int8", "int8 sum16", "f32"};
+  for (size_t i = 0; i < kPeaks.size(); ++i) PushSlot(slots, "peak", kPeaks[i], table->peaks[i]);
+  PushSlot(slots, "read_words", "", table->read_words);
   return Json::Object()
       .Set("isa", kernels::IsaName(kernels::ActiveIsa()))
       .Set("slots", std::move(slots));

@@ -102,6 +102,42 @@ std::string TensorsText(const Json& tensors) {
   return text;
 }
 
+std::string SpeedText(const Json& object) {
+  const auto speed = object.Find("decode_tokens_per_s");
+  return speed ? fmt::format("{:.3g} tokens/s", speed->AsDouble()) : "-";
+}
+
+std::string ContextText(const Json& context) {
+  const Json kv = context.At("kv");
+  std::string line = fmt::format("  {:<14}", context.At("positions").AsInt());
+  for (const std::string& type : kv.Keys()) line += fmt::format("{:<12}", Bytes(kv, type));
+  line += fmt::format("{:<11}{}", context.At("fits").AsString(), SpeedText(context));
+  if (context.At("beyond_model").AsBool()) line += "  (beyond the model's context)";
+  return line + "\n";
+}
+
+std::string MemoryText(const Json& memory) {
+  std::string text =
+      fmt::format("{:<16}{} of weights mapped from the file, about {} of scratch, and the cache\n",
+                  "memory", Bytes(memory, "weights"), Bytes(memory, "scratch"));
+  text += fmt::format("{:<16}{} available of {}{}\n", "this machine", Bytes(memory, "available"),
+                      Bytes(memory, "total"),
+                      memory.Find("group_left") ? fmt::format(", {} left in the control group",
+                                                              Bytes(memory, "group_left"))
+                                                : "");
+  if (const auto read = memory.Find("read_gb_per_s"))
+    text +=
+        fmt::format("{:<16}{:.2f} GB/s, measured now with {} threads: decoding about {}\n",
+                    "reading", read->AsDouble(), memory.At("threads").AsInt(), SpeedText(memory));
+  const Json contexts = memory.At("contexts");
+  text += fmt::format("  {:<14}", "positions");
+  for (const std::string& type : contexts.At(0).At("kv").Keys())
+    text += fmt::format("{:<12}", "cache " + type);
+  text += fmt::format("{:<11}{}\n", "fits here", "decoding there (F16), about");
+  for (size_t i = 0; i < contexts.Size(); ++i) text += ContextText(contexts.At(i));
+  return text;
+}
+
 }  // namespace
 
 std::string ReportText(const Json& report) {
@@ -118,7 +154,7 @@ std::string ReportText(const Json& report) {
       Row("read per token", Bytes(bytes, "read_per_token")) +
       Row("kv per token", fmt::format("{} (f16), {} (f32)", Bytes(bytes, "kv_per_token_f16"),
                                       Bytes(bytes, "kv_per_token_f32"))) +
-      TokenizerText(report);
+      TokenizerText(report) + MemoryText(report.At("memory"));
   const Json notices = report.At("notices");
   for (size_t i = 0; i < notices.Size(); ++i) text += Row("note", notices.At(i).AsString());
   text += KernelsText(report.At("kernels"));

@@ -3,10 +3,12 @@
 // removed again; they keep their names here, so that an old file is refused by name.
 #include "io/gguf_types.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace mixtral {
@@ -41,6 +43,12 @@ DType DTypeFromGgml(uint32_t id) {
     if (kDTypeInfo[i].name == name) return static_cast<DType>(i);
   Throw(ErrorCode::kUnsupported, "tensor type: {} is not supported yet, expected {}", name,
         Supported());
+}
+
+uint32_t GgmlFromDType(DType dtype) {
+  const auto* it = std::find(kGgmlNames.begin(), kGgmlNames.end(), Name(dtype));
+  Check(it != kGgmlNames.end(), "every DType is a ggml type");
+  return static_cast<uint32_t>(it - kGgmlNames.begin());
 }
 
 }  // namespace mixtral

@@ -37,6 +37,8 @@ TEST(Ladder, EverySlotIsFilled) {
     EXPECT_NE(table.rope.fn, nullptr);
     EXPECT_NE(table.silu_mul.fn, nullptr);
     EXPECT_NE(table.add_scaled.fn, nullptr);
+    for (const auto& slot : table.peaks) EXPECT_NE(slot.fn, nullptr);
+    EXPECT_NE(table.read_words.fn, nullptr);
   }
 }
 
@@ -392,6 +394,27 @@ TEST_P(Rows, FromF32RoundsToNearestEven) {
       }
       EXPECT_TRUE(row.EndUntouched());
     }
+  }
+}
+
+TEST_P(Rows, ReadWordsReadsEveryWholeWord) {
+  std::vector<uint64_t> words(100);
+  for (uint64_t& word : words) word = random_() | uint64_t{random_()} << 32;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(words.data());
+  for (size_t n = 0; n <= words.size(); ++n) {
+    uint64_t expected = 0;
+    for (size_t i = 0; i < n; ++i) expected ^= words[i];
+    EXPECT_EQ(table_.read_words.fn(bytes, n * 8), expected) << n;
+    if (n == words.size()) break;
+    EXPECT_EQ(table_.read_words.fn(bytes, n * 8 + 7), expected) << n;  // not a whole word more
+  }
+}
+
+TEST_P(Rows, PeaksCountTheOperationsOfTheirPasses) {
+  for (const auto& peak : table_.peaks) {
+    const int64_t per_pass = peak.fn(1);
+    EXPECT_GT(per_pass, 0);
+    EXPECT_EQ(peak.fn(1000), 1000 * per_pass);
   }
 }
 

@@ -165,6 +165,21 @@ using ToF32Fn = void(const void* row, int n, float* out) noexcept;
 /// f32 to n stored elements (kF32, kF16, kBF16 only; round to nearest even).
 using FromF32Fn = void(const float* x, int n, void* row) noexcept;
 
+// ---- Ceilings: what this processor could do at best, for `mixtral bench` and `mixtral info`
+// ---------------------------------------------------------------------------------------------------------
+
+enum class Peak : uint8_t {
+  kInt8,       // the shortest sequence that multiplies int8 exactly, whatever the values are
+  kInt8Sum16,  // the same adding in int16: what four-bit weights allow for 32 columns
+  kF32,
+};
+inline constexpr int kNumPeaks = 3;
+/// Multiplies and adds out of registers, n_passes times over. Gives the operations done: a product
+/// and its addition are two.
+using PeakFn = int64_t(int64_t n_passes) noexcept;
+/// The exclusive or of the n / 8 whole 64-bit words at p: reads them all and does little else.
+using ReadWordsFn = uint64_t(const void* p, size_t n) noexcept;
+
 struct KernelTable {
   std::array<std::array<MatrixSlots, kNumMatrixDTypes>, 2> matrix;  // [Compute][DType]
   std::array<Slot<ToF32Fn>, kNumMatrixDTypes> to_f32;
@@ -174,6 +189,8 @@ struct KernelTable {
   Slot<RopeFn> rope;
   Slot<SiluMulFn> silu_mul;
   Slot<AddScaledFn> add_scaled;
+  std::array<Slot<PeakFn>, kNumPeaks> peaks;  // [Peak]
+  Slot<ReadWordsFn> read_words;
 
   const MatrixSlots& Matrix(Compute compute, DType dtype) const {
     return matrix[static_cast<size_t>(compute)][Index(dtype)];

@@ -3,10 +3,31 @@
 // needs no second walk over roles.
 #include "model/plan.h"
 
+#include <algorithm>
+
 #include "model/kv_cache.h"
 #include "spec/names.h"
 
 namespace mixtral {
+
+namespace {
+
+/// What Transformer and the CPU backend hold for a step: residual stream and its kin, q, k, v,
+/// their converted forms (f32, and twice about a byte), hidden rows and outputs of every chosen
+/// expert, logits of one row.
+uint64_t ScratchBytes(const ModelConfig& config) {
+  constexpr uint64_t kRows = 512;  // TransformerOptions::max_batch_tokens
+  const auto dim = static_cast<uint64_t>(config.dim), ffn = static_cast<uint64_t>(config.ffn_dim);
+  const auto q = static_cast<uint64_t>(config.n_heads) * static_cast<uint64_t>(config.head_dim);
+  const auto kv = static_cast<uint64_t>(config.n_kv_heads) * static_cast<uint64_t>(config.head_dim);
+  const auto slots = kRows * static_cast<uint64_t>(std::max(config.experts_per_token, 1));
+  const uint64_t activations = kRows * (5 * dim + 2 * q + 2 * kv) * sizeof(float);
+  const uint64_t forms = kRows * std::max(dim, q) * (sizeof(float) + 2 + 2 * sizeof(float) / 8);
+  const uint64_t experts = slots * (ffn * (sizeof(float) + 1) + dim * sizeof(float));
+  return activations + forms + experts + static_cast<uint64_t>(config.vocab_size) * sizeof(float);
+}
+
+}  // namespace
 
 MemoryPlan PlanMemory(const Checkpoint& checkpoint, const ModelConfig& config, DType kv_dtype) {
   MemoryPlan plan;
@@ -28,6 +49,7 @@ MemoryPlan PlanMemory(const Checkpoint& checkpoint, const ModelConfig& config, D
   // K of E is exact where the experts of a layer have one type, and else the average.
   if (n_experts > 0)
     plan.active_bytes += expert_bytes / n_experts * static_cast<uint64_t>(config.experts_per_token);
+  plan.scratch_bytes = ScratchBytes(config);
   plan.kv_bytes_per_position = KvCache::BytesPerPosition(config, kv_dtype);
   return plan;
 }

@@ -17,6 +17,8 @@ struct MemoryPlan {
   uint64_t active_bytes =
       0;  // weights read for one token: all but the embedding table, K experts a layer
   uint64_t kv_bytes_per_position = 0;
+  uint64_t scratch_bytes = 0;  // activations of a step of 512 rows; an estimate, without what each
+                               // thread has for itself
   std::map<std::string, uint64_t> bytes_by_type;  // "Q4_K" -> bytes, all tensors
 };
 

@@ -21,16 +21,16 @@ TEST(E2eHelp, OverviewNamesEveryCommand) {
     const Finished run = Mixtral(arguments);
     EXPECT_EQ(run.exit_code, 0);
     EXPECT_EQ(run.err, "");
-    for (const char* name :
-         {"run", "chat", "info", "tokenize", "logits", "verify", "config", "completions", "help"})
+    for (const char* name : {"run", "chat", "info", "bench", "tokenize", "logits", "verify",
+                             "config", "completions", "help"})
       EXPECT_TRUE(Has(run.out, std::string("\n  ") + name)) << name;
     EXPECT_TRUE(Has(bare.err, run.out));
   }
 }
 
 TEST(E2eHelp, EveryCommandHasExamples) {
-  for (const char* name :
-       {"run", "chat", "info", "tokenize", "logits", "verify", "config", "completions", "help"}) {
+  for (const char* name : {"run", "chat", "info", "bench", "tokenize", "logits", "verify", "config",
+                           "completions", "help"}) {
     const Finished run = Mixtral({name, "--help"});
     EXPECT_EQ(run.exit_code, 0) << name;
     EXPECT_TRUE(Has(run.out, "Examples:")) << run.out;

@@ -18,8 +18,24 @@ constexpr int kTasksPerThread = 4;  // so that threads end together
 
 /// From how many tokens on packing a tile pays; below, each token reads the file rows. One thread,
 /// 4096 x 4096, AVX2 kernels on an AMD EPYC (2026-11): e.g. Q4_K 2 tokens 0.65 ms unpacked, 0.56 ms
-/// packed; F16 12 tokens 7.1 ms and 7.4 ms. In the order of DType.
-constexpr std::array<int, kNumMatrixDTypes> kPackFromTokens = {8, 16, 16, 8, 2, 2, 3};
+/// packed; F16 12 tokens 7.1 ms and 7.4 ms. A single token never packs: that would read a tile more
+/// than the file rows.
+constexpr int PackFromTokens(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+    case DType::kBF16:
+      return 16;
+    case DType::kF32:
+    case DType::kQ8_0:
+      return 8;
+    case DType::kQ6_K:
+    case DType::kIQ4_NL:
+    case DType::kIQ4_XS:
+      return 3;
+    default:
+      return 2;
+  }
+}
 /// Blocks that are expanded to f32 (exact mode): expanding costs more than any product.
 constexpr int kPackExpandedFromTokens = 2;
 
@@ -27,7 +43,7 @@ bool IsPacked(const TileJob& job) {
   const DType dtype = job.weight.dtype;
   const bool expanded =
       Info(dtype).block_elements > 1 && job.slots->act_form == kernels::ActForm::kF32;
-  return job.n_tokens >= (expanded ? kPackExpandedFromTokens : kPackFromTokens[Index(dtype)]);
+  return job.n_tokens >= (expanded ? kPackExpandedFromTokens : PackFromTokens(dtype));
 }
 
 int TaskCount(const TileJob& job) {

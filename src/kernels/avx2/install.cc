@@ -12,6 +12,7 @@ void Install(KernelTable& table) {
   InstallK16(table);
   InstallAttend(table);
   InstallRows(table);
+  InstallCeilings(table);
 }
 
 }  // namespace mixtral::kernels::avx2

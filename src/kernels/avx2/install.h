@@ -16,6 +16,7 @@ void InstallK32(KernelTable& table);          // Q4_K, Q5_K
 void InstallK16(KernelTable& table);          // Q2_K, Q3_K, Q6_K
 void InstallAttend(KernelTable& table);
 void InstallRows(KernelTable& table);
+void InstallCeilings(KernelTable& table);
 
 void QuantizeBlocks32(const QuantizeRowsArgs& args) noexcept;
 void QuantizeBlocks256(const QuantizeRowsArgs& args) noexcept;

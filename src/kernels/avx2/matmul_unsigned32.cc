@@ -42,24 +42,28 @@ struct Type {
   static constexpr bool kMinimums = BlockType::kMinimums;
   static constexpr size_t kQs = offsetof(BlockType, qs), kQh = kQs - 4;  // qh: with five bits
 
-  /// A block of eight rows into rows first .. first + 7 of its tile.
-  static inline void PackEight(const EightRows& rows, size_t offset, int first, Tile* tile) {
+  /// The weights of a block of eight rows, one row a lane: out[g] has columns 4 g .. 4 g + 3.
+  static inline void Columns(const EightRows& rows, size_t offset, __m256i* out) {
     const __m256i nibble = _mm256_set1_epi8(0x0F);
-    _mm256_store_ps(tile->d + first, LoadScales(rows, offset));
-    if constexpr (kMinimums) _mm256_store_ps(tile->m + first, LoadScales(rows, offset + 2));
     __m256i column[4], high = _mm256_setzero_si256();  // low nibbles: columns 0..15, high: 16..31
     LoadColumns4(rows, offset + kQs, column);
     if constexpr (kBits == 5) high = LoadWords(rows, offset + kQh);
     for (int g = 0; g < 4; ++g) {
-      __m256i low = _mm256_and_si256(column[g], nibble);
-      __m256i top = _mm256_and_si256(_mm256_srli_epi16(column[g], 4), nibble);
+      out[g] = _mm256_and_si256(column[g], nibble);
+      out[4 + g] = _mm256_and_si256(_mm256_srli_epi16(column[g], 4), nibble);
       if constexpr (kBits == 5) {
-        low = _mm256_or_si256(low, FifthBits(high, g));
-        top = _mm256_or_si256(top, FifthBits(high, 4 + g));
+        out[g] = _mm256_or_si256(out[g], FifthBits(high, g));
+        out[4 + g] = _mm256_or_si256(out[4 + g], FifthBits(high, 4 + g));
       }
-      StoreBytes(tile->q[g][first], low);
-      StoreBytes(tile->q[4 + g][first], top);
     }
+  }
+  /// A block of eight rows into rows first .. first + 7 of its tile.
+  static inline void PackEight(const EightRows& rows, size_t offset, int first, Tile* tile) {
+    _mm256_store_ps(tile->d + first, LoadScales(rows, offset));
+    if constexpr (kMinimums) _mm256_store_ps(tile->m + first, LoadScales(rows, offset + 2));
+    __m256i column[8];
+    Columns(rows, offset, column);
+    for (int g = 0; g < 8; ++g) StoreBytes(tile->q[g][first], column[g]);
   }
   /// Bits 4 g .. 4 g + 3 of every lane as bit 4 of its four bytes.
   static inline __m256i FifthBits(__m256i words, int g) {
@@ -69,21 +73,6 @@ struct Type {
     const __m256i bit = _mm256_set1_epi32(g % 2 == 0 ? 0x08040201 : static_cast<int>(0x80402010u));
     const __m256i set = _mm256_and_si256(_mm256_shuffle_epi8(words, byte), bit);
     return _mm256_and_si256(_mm256_cmpeq_epi8(set, bit), _mm256_set1_epi8(0x10));
-  }
-
-  /// The 32 weights of one block of one row.
-  static inline __m256i Row(const std::byte* block) {
-    const __m128i bytes = LoadHalf(block + kQs);
-    const __m256i both =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
-    const __m256i low = _mm256_and_si256(both, _mm256_set1_epi8(0x0F));
-    if constexpr (kBits == 4) return low;
-    const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-    const __m256i byte =
-        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i set = _mm256_and_si256(_mm256_shuffle_epi8(Broadcast4(block + kQh), byte), bit);
-    return _mm256_or_si256(low,
-                           _mm256_and_si256(_mm256_cmpeq_epi8(set, bit), _mm256_set1_epi8(0x10)));
   }
 
   /// acc of eight rows and one token after one block.
@@ -155,28 +144,39 @@ struct Gemm {
   }
 };
 
+/// Rows in lanes as in a tile, so that nothing is summed across lanes: half the instructions of
+/// multiplying each row along its columns.
 template <class Type>
 struct Gemv {
   static constexpr ActForm kForm = ActForm::kBlocks32;
   static constexpr int kBlock = 32;
+  static constexpr int kSteps = Type::kBits == 4 ? 8 : 4;  // products added in int16
+
+  static inline __m256i Products(const __m256i* column, const int8_t* q) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i total = _mm256_setzero_si256();
+    for (int from = 0; from < 8; from += kSteps) {
+      __m256i sum = _mm256_maddubs_epi16(column[from], Broadcast4(q + from * 4));
+      for (int g = from + 1; g < from + kSteps; ++g)
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(column[g], Broadcast4(q + g * 4)));
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(sum, ones));
+    }
+    return total;
+  }
 
   static __m256 Eight(const EightRows& rows, uintptr_t next, int n_blocks, const ActParts& x) {
     constexpr size_t kBytes = sizeof(typename Type::BlockOf);
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256 acc = _mm256_setzero_ps();
     for (int b = 0; b < n_blocks; ++b) {
       const size_t offset = static_cast<size_t>(b) * kBytes;
-      const __m256i q = LoadBytes(x.q + b * 32);
-      __m256i products[8];
-      for (int r = 0; r < 8; ++r)
-        products[r] =
-            _mm256_madd_epi16(_mm256_maddubs_epi16(Type::Row(rows.p[r] + offset), q), ones);
+      __m256i column[8];
+      Type::Columns(rows, offset, column);
+      const __m256i products = Products(column, x.q + b * 32);
       Prefetch<8 * kBytes>(next);
       next += 8 * kBytes;
       __m256 m = acc;
       if constexpr (Type::kMinimums) m = LoadScales(rows, offset + 2);
-      acc =
-          Type::Accumulate(LoadScales(rows, offset), m, SumLanes(products), x.d[b], x.sum[b], acc);
+      acc = Type::Accumulate(LoadScales(rows, offset), m, products, x.d[b], x.sum[b], acc);
     }
     return acc;
   }

@@ -10,6 +10,7 @@ void Install(KernelTable& table) {
   InstallBlockMatmul(table);
   InstallAttend(table);
   InstallRows(table);
+  InstallCeilings(table);
 }
 
 }  // namespace mixtral::kernels::scalar

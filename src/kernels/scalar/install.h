@@ -14,6 +14,7 @@ void InstallFloatMatmul(KernelTable& table);  // F32, F16, BF16, and every type 
 void InstallBlockMatmul(KernelTable& table);  // every block format in kFast
 void InstallAttend(KernelTable& table);
 void InstallRows(KernelTable& table);
+void InstallCeilings(KernelTable& table);
 
 void QuantizeF32(const QuantizeRowsArgs& args) noexcept;
 void QuantizeBlocks32(const QuantizeRowsArgs& args) noexcept;
