@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "cli/help.h"
 #include "cli/output.h"
+#include "cli/serve_command.h"
 #include "cli/terminal.h"
 
 namespace mixtral::cli {
@@ -21,6 +22,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "continue a text", &RunCommand},
     {"chat", "talk with a model, line by line", &ChatCommand},
+    {"serve", "answer many users over HTTP, with OpenAI's API", &ServeCommand},
     {"info", "what a model is, what it costs, which kernels run it", &InfoCommand},
     {"bench", "speed, beside what this machine can do at best", &BenchCommand},
     {"tokenize", "text to token ids and back", &TokenizeCommand},

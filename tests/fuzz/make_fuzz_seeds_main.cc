@@ -149,6 +149,26 @@ void WriteTemplates(const fs::path& out) {
             "first }}{# note #}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}");
 }
 
+void WriteRequestSeeds(const fs::path& out) {
+  const fs::path dir = out / "requests";
+  WriteSeed(
+      dir / "chat",
+      "b{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":"
+      "[{\"type\":\"text\",\"text\":\"hi\"}]},{\"role\":\"assistant\",\"content\":null,"
+      "\"tool_calls\":[{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+      "\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"call_1\",\"content\":\"4\"},"
+      "{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[{\"type\":\"function\",\"function\":"
+      "{\"name\":\"f\",\"parameters\":{}}}]}");
+  WriteSeed(dir / "fields",
+            "b{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"n\":2,"
+            "\"temperature\":0.5,\"top_p\":0.9,\"top_k\":4,\"logit_bias\":{\"5\":-100},\"seed\":1,"
+            "\"stop\":[\"a\"],\"stop_token_ids\":[1],\"routing\":{\"return\":true,\"force\":[1],"
+            "\"ban\":[2],\"encoding\":\"arrays\"},\"response_format\":{\"type\":\"text\"}}");
+  WriteSeed(
+      dir / "calls",
+      "t[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": \"]}\"}, \"id\": \"123456789\"}]");
+}
+
 int Main(int argc, char** argv) {
   if (argc != 2) {
     std::fputs("usage: make_fuzz_seeds OUT_DIR\n", stderr);
@@ -158,6 +178,7 @@ int Main(int argc, char** argv) {
     WriteWeights(argv[1]);
     WriteVocabularies(argv[1]);
     WriteTemplates(argv[1]);
+    WriteRequestSeeds(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make_fuzz_seeds: %s\n", error.what());
     return 2;
