@@ -53,14 +53,14 @@ class Lifecycle(unittest.TestCase):
         self.assertNotIn(b"[DONE]", stream.rest())
 
     def test_requests_while_draining_get_503(self):
-        server = Server("--max-running", "1")
-        stream, other = server.connect(), server.connect()
-        stream.request("POST", "/v1/completions", LONG)
+        server = Server("--max-running", "16")
+        stream, other, idle = server.connect(), server.connect(), server.connect()
+        stream.request("POST", "/v1/completions", {**LONG, "n": 16})
         stream.head()
         other.send(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{\"prompt\":")
-        server.wait_for(lambda: server.get("/load").json()["running"] == 1)
+        server.wait_for(lambda: server.get("/load").json()["running"] > 0)
         server.process.send_signal(signal.SIGTERM)
-        stream.chunk()
+        self.assertTrue(idle.is_closed())  # the signal has arrived
         other.send(b" \"x\"}")
         answer = other.answer()
         self.assertEqual(answer.status, 503)
