@@ -12,6 +12,7 @@ namespace mixtral::server {
 namespace {
 
 constexpr int64_t kMaxTokens = 1 << 30;
+constexpr std::string_view kToolMark = "[TOOL_CALLS]";
 
 void ReadToolChoice(const Json& body, ChatRequest* request) {
   const auto choice = body.Find("tool_choice");
@@ -109,15 +110,14 @@ ForcedCall PreparePrompt(const ServedModel& model, ChatRequest* request) {
       request->tool_choice == ToolChoice::kRequired || request->tool_choice == ToolChoice::kNamed;
   if (demands) {
     forced.is_forced = true;
-    const auto token = model.tokenizer().FindSpecial("[TOOL_CALLS]");
-    if (!token)
-      throw HttpError(400, "tool_choice: this model's vocabulary has no [TOOL_CALLS]",
-                      "tool_choice", "unsupported");
-    service.prompt.push_back(*token);
+    const auto token = model.tokenizer().FindSpecial(kToolMark);
+    if (token) service.prompt.push_back(*token);
     forced.text = R"([{"name": ")";
     if (request->tool_choice == ToolChoice::kNamed)
       forced.text += request->tool_name + R"(", "arguments": {)";
-    for (const TokenId id : model.tokenizer().Encode(forced.text, AddBos::kNo))
+    // Vocabularies without the control piece write it as text.
+    const std::string text = (token ? "" : std::string(kToolMark) + " ") + forced.text;
+    for (const TokenId id : model.tokenizer().Encode(text, AddBos::kNo))
       service.prompt.push_back(id);
     service.stream_start = StreamStart::kContinuation;
   }

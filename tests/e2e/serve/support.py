@@ -185,10 +185,11 @@ class Server:
 class ServerCase(unittest.TestCase):
     """One server for all tests of a class; it must end well."""
     flags = ()
+    model = MODEL
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(*cls.flags)
+        cls.server = Server(*cls.flags, model=cls.model)
 
     @classmethod
     def tearDownClass(cls):
