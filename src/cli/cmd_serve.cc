@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/strings.h"
+#include "cli/chat_format.h"
 #include "cli/common_flags.h"
 #include "cli/output.h"
 #include "cli/serve_command.h"
@@ -145,8 +146,9 @@ server::ModelOptions ToModelOptions(const ServeFlags& flags) {
   model.make_chat = [format = flags.format,
                      path = flags.path.path](const Engine& engine) -> std::optional<ChatTemplate> {
     if (format == "none") return std::nullopt;
-    return MakeChatTemplate(format, engine.tokenizer(), path,
-                            [&] { return engine.checkpoint().chat_template(); });
+    return ChooseChat(format, engine.tokenizer(), path,
+                      [&] { return engine.checkpoint().chat_template(); })
+        .chat_template;
   };
   return model;
 }
