@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/memory_limit.h"
 #include "base/strings.h"
 #include "io/safetensors.h"
 
@@ -65,7 +66,15 @@ uint64_t MappedCheckpoint::FileBytes() const {
 void MappedCheckpoint::HoldWeights(const OpenOptions& options) {
   const bool is_read = options.memory == WeightMemory::kRead;
   const bool is_locked = options.lock == LockMemory::kYes;
-  const uint64_t total = FileBytes() * (static_cast<uint64_t>(is_read) + (is_locked ? 1 : 0));
+  if (!is_read && !is_locked) return;
+  // Memory that is promised and then missing would end the process instead.
+  const MemoryLimits limits = ReadMemoryLimits();
+  if (limits.total > 0 && FileBytes() > limits.Left())
+    Throw(ErrorCode::kOutOfMemory,
+          "memory for the weights: expected {}, found {} free, in {} (mapped files that are not "
+          "locked need none)",
+          HumanBytes(FileBytes()), HumanBytes(limits.Left()), path_);
+  const uint64_t total = FileBytes() * (is_read && is_locked ? 2 : 1);
   uint64_t done = 0;
   const auto on_bytes = [&](size_t n_bytes) {
     done += n_bytes;
