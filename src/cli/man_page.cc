@@ -38,7 +38,8 @@ std::string Upper(std::string text) {
 
 std::string Head(const std::string& name, std::string_view summary) {
   return fmt::format(
-      ".TH \"{}\" 1 \"\" \"mixtral {}\" \"Mixtral\"\n.nh\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
+      ".TH \"{}\" 1 \"\" \"mixtral {}\" \"Mixtral\"\n.nh\n.ad l\n.SH NAME\n{} \\- {}\n.SH "
+      "SYNOPSIS\n",
       Upper(Escaped(name)), kVersion, Escaped(name), Escaped(summary));
 }
 
@@ -48,7 +49,10 @@ std::string Item(const std::vector<std::string>& names, std::string_view value,
   std::string head;
   for (const std::string& name : names)
     head += (head.empty() ? "" : ", ") + (name[0] == '-' ? Bold(name) : Italic(name));
-  if (!value.empty()) head += " " + Italic(value);
+  std::string shown = Italic(value);  // a long list of choices may break after each
+  for (size_t at = 0; (at = shown.find('|', at)) != std::string::npos; at += 3)
+    shown.insert(at + 1, "\\:");
+  if (!value.empty()) head += " " + shown;
   return fmt::format(".TP\n{}\n{}\n", head, Escaped(help));
 }
 

@@ -86,9 +86,9 @@ TEST(E2eManPages, RenderWithoutAWarning) {
   if (!HasProgram("man")) GTEST_SKIP() << "man is not installed";
   const TempDir dir;
   ASSERT_EQ(Mixtral({"help", "--man", "--output", dir.path()}).exit_code, 0);
-  for (const char* name : {"mixtral", "mixtral-run", "mixtral-tokenize", "mixtral-help"}) {
-    const std::string page = dir / (std::string(name) + ".1");
-    const ShellResult rendered = Shell("MANWIDTH=100 man --warnings -l " + page + " | col -b");
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
+    const std::string page = entry.path().string(), &name = page;
+    const ShellResult rendered = Shell("MANWIDTH=80 man --warnings -l " + page + " | col -b");
     EXPECT_EQ(rendered.exit_code, 0);
     EXPECT_FALSE(Has(rendered.out, "warning")) << rendered.out;
     for (const char* heading : {"NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES"})
