@@ -36,7 +36,9 @@ Json DescribeTokenizer(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
   Json eos = Json::Array();
   for (const TokenId id : eos_ids) eos.Push(id);
   return Json::Object()
-      .Set("kind", checkpoint.sentencepiece_model() ? "tokenizer.model" : "GGUF vocabulary")
+      .Set("kind", checkpoint.sentencepiece_model() ? "tokenizer.model"
+                   : checkpoint.tokenizer_json()    ? "tokenizer.json"
+                                                    : "GGUF vocabulary")
       .Set("pieces", tokenizer.vocab_size())
       .Set("bos", tokenizer.bos_id())
       .Set("eos", std::move(eos));
@@ -75,7 +77,7 @@ Json DescribeModel(const Checkpoint& checkpoint) {
   for (const std::string& notice : parsed.notices) notices.Push(notice);
   return Json::Object()
       .Set("path", checkpoint.path())
-      .Set("format", CheckpointKindName(checkpoint.kind()))
+      .Set("format", checkpoint.format())
       .Set("architecture", Architecture(config))
       .Set("parameters", Json::Object()
                              .Set("total", config.TotalParameters())
@@ -96,7 +98,7 @@ Json DescribeModel(const Checkpoint& checkpoint) {
 Json DescribeTensors(const Checkpoint& checkpoint) {
   Json tensors = Json::Array();
   for (const std::string& name : checkpoint.Names()) {
-    const TensorView& view = *checkpoint.Find(name);
+    const TensorView& view = *checkpoint.Look(name);
     Json shape = Json::Array();
     for (int i = 0; i < view.rank; ++i) shape.Push(view.shape[static_cast<size_t>(i)]);
     tensors.Push(Json::Object()

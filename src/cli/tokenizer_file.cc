@@ -10,14 +10,25 @@
 #include "engine/engine.h"
 #include "io/hf_dir.h"
 #include "io/sniff.h"
+#include "text/tokenizer_files.h"
 
 namespace mixtral::cli {
 namespace {
 
 std::unique_ptr<Tokenizer> FromFile(const std::string& path) {
-  return WithContext(path, [&] {
-    return std::make_unique<Tokenizer>(Tokenizer::FromSentencePiece(ReadTextFile(path)));
-  });
+  return WithContext(
+      path, [&] { return std::make_unique<Tokenizer>(TokenizerOfBytes(ReadTextFile(path))); });
+}
+
+std::unique_ptr<Tokenizer> FromFolder(const std::filesystem::path& folder) {
+  return TokenizerOfFolder(folder.string(),
+                           [&](std::string_view name) -> std::optional<std::string> {
+                             const auto file = folder / name;
+                             std::error_code ignored;
+                             if (!std::filesystem::is_regular_file(file, ignored))
+                               return std::nullopt;
+                             return ReadTextFile(file.string());
+                           });
 }
 
 }  // namespace
@@ -26,8 +37,7 @@ std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path) {
   std::error_code ignored;
   const std::filesystem::path folder(path);
   if (std::filesystem::is_directory(folder, ignored)) {
-    const auto inside = folder / "tokenizer.model";
-    if (std::filesystem::is_regular_file(inside, ignored)) return FromFile(inside.string());
+    if (auto tokenizer = FromFolder(folder)) return tokenizer;
   } else if (std::filesystem::exists(folder, ignored) &&
              Sniff(ReadHead(path)) != ContentKind::kGguf) {
     return FromFile(path);
@@ -36,7 +46,8 @@ std::unique_ptr<Tokenizer> OpenTokenizerAt(const std::string& path) {
   auto tokenizer = OpenTokenizer(*checkpoint);
   if (!tokenizer)
     Throw(ErrorCode::kNotFound,
-          "tokenizer: expected a tokenizer.model or the tokenizer.ggml.* keys, found none, in {}",
+          "tokenizer: expected a tokenizer.model, a tokenizer.json or the tokenizer.ggml.* keys, "
+          "found none, in {}",
           path);
   return tokenizer;
 }

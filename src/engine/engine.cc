@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "text/tokenizer_files.h"
 
 namespace mixtral {
 namespace {
@@ -37,6 +38,18 @@ void AddFromJson(const Json& json, int vocab_size, std::vector<TokenId>& ids) {
     AddUnique(ids, static_cast<TokenId>(value->At(i).AsInt(0, vocab_size - 1)));
 }
 
+/// eos_token of a tokenizer_config.json, a piece or an object whose content is one.
+void AddFromTokenizerConfig(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                            std::vector<TokenId>& ids) {
+  constexpr std::string_view kName = "tokenizer_config.json";
+  const auto text = checkpoint.side_file(kName);
+  if (!text) return;
+  const auto eos = Json::Parse(*text, kName).Find("eos_token");
+  if (!eos) return;
+  const std::string piece = eos->IsObject() ? eos->At("content").AsString() : eos->AsString();
+  if (const auto id = tokenizer.FindSpecial(piece)) AddUnique(ids, *id);
+}
+
 /// A tokenizer with more pieces than the model has rows would make ids that the model lacks; one
 /// with fewer leaves rows that are never used.
 void CompareVocabularies(const Tokenizer& tokenizer, const ModelConfig& config,
@@ -54,10 +67,12 @@ void CompareVocabularies(const Tokenizer& tokenizer, const ModelConfig& config,
 }  // namespace
 
 std::unique_ptr<Tokenizer> OpenTokenizer(const Checkpoint& checkpoint) {
-  if (const auto bytes = checkpoint.sentencepiece_model())
-    return WithContext(checkpoint.path() + "/tokenizer.model", [&] {
-      return std::make_unique<Tokenizer>(Tokenizer::FromSentencePiece(*bytes));
-    });
+  auto tokenizer = TokenizerOfFolder(checkpoint.path(), [&](std::string_view name) {
+    if (name == "tokenizer.model") return checkpoint.sentencepiece_model();
+    if (name == "tokenizer.json") return checkpoint.tokenizer_json();
+    return checkpoint.side_file(name);
+  });
+  if (tokenizer) return tokenizer;
   const GgufVocabulary* vocabulary = checkpoint.gguf_vocabulary();
   if (vocabulary == nullptr) return nullptr;
   if (vocabulary->model != "llama")
@@ -72,6 +87,7 @@ std::vector<TokenId> FindEosIds(const Checkpoint& checkpoint, const Tokenizer* t
                                 int vocab_size) {
   std::vector<TokenId> ids;
   if (tokenizer != nullptr && tokenizer->eos_id() >= 0) AddUnique(ids, tokenizer->eos_id());
+  if (tokenizer != nullptr) AddFromTokenizerConfig(checkpoint, *tokenizer, ids);
   if (const auto json = checkpoint.generation_config()) AddFromJson(*json, vocab_size, ids);
   if (checkpoint.kind() == CheckpointKind::kHuggingFace)
     AddFromJson(checkpoint.config(), vocab_size, ids);
@@ -107,8 +123,9 @@ Engine::Engine(const std::string& path, const EngineOptions& options)
 const Tokenizer& Engine::tokenizer() const {
   if (!tokenizer_)
     Throw(ErrorCode::kNotFound, "tokenizer: expected {}, found none, in {}",
-          checkpoint_->kind() == CheckpointKind::kGguf ? "the tokenizer.ggml.* keys"
-                                                       : "a tokenizer.model beside the weights",
+          checkpoint_->kind() == CheckpointKind::kGguf
+              ? "the tokenizer.ggml.* keys"
+              : "a tokenizer.model or tokenizer.json beside the weights",
           checkpoint_->path());
   return *tokenizer_;
 }

@@ -34,7 +34,8 @@ struct EngineOptions {
   OpenOptions open = {};
 };
 
-/// The tokenizer of a checkpoint; nullptr when it carries none. Throws Error{kUnsupported} for a
+/// The tokenizer of a checkpoint: text/tokenizer_files.h, or a GGUF file's vocabulary; nullptr when
+/// it carries none. Throws Error{kUnsupported} for a
 /// GGUF vocabulary that is no SentencePiece one.
 std::unique_ptr<Tokenizer> OpenTokenizer(const Checkpoint& checkpoint);
 /// Tokens that end a generation: the tokenizer's, and those that the checkpoint's metadata name.

@@ -22,6 +22,9 @@ class FakeCheckpoint final : public Checkpoint {
   const Json& config() const override { return config_value; }
   std::optional<Json> generation_config() const override { return generation; }
   std::optional<std::string> sentencepiece_model() const override { return sentencepiece; }
+  std::optional<std::string> side_file(std::string_view name) const override {
+    return name == "tokenizer_config.json" ? tokenizer_config : std::nullopt;
+  }
   const GgufVocabulary* gguf_vocabulary() const override {
     return vocabulary ? &*vocabulary : nullptr;
   }
@@ -33,6 +36,7 @@ class FakeCheckpoint final : public Checkpoint {
   Json config_value = Json::Object();
   std::optional<Json> generation;
   std::optional<std::string> sentencepiece;
+  std::optional<std::string> tokenizer_config;
   std::optional<GgufVocabulary> vocabulary;
 };
 
@@ -114,6 +118,25 @@ TEST(FindEosIds, TokenizerAndGgufKey) {
   EXPECT_EQ(FindEosIds(checkpoint, nullptr, 260), Ids());
   checkpoint.vocabulary->eos_id = 260;
   EXPECT_EQ(FindEosIds(checkpoint, nullptr, 260), Ids());
+}
+
+TEST(FindEosIds, TheTokenThatTokenizerConfigNames) {
+  FakeCheckpoint gguf;
+  gguf.vocabulary = TinyVocabulary();
+  gguf.vocabulary->tokens.emplace_back("<|im_end|>");
+  gguf.vocabulary->scores.push_back(0);
+  gguf.vocabulary->types.push_back(3);
+  const auto tokenizer = OpenTokenizer(gguf);
+  FakeCheckpoint folder;
+  folder.generation = Json::Parse(R"({"eos_token_id": [2, 7]})", "generation_config.json");
+  folder.tokenizer_config = R"({"eos_token": "<|im_end|>"})";
+  EXPECT_EQ(FindEosIds(folder, tokenizer.get(), 261), (Ids{2, 260, 7}));
+  folder.tokenizer_config = R"({"eos_token": {"content": "<|im_end|>", "special": true}})";
+  EXPECT_EQ(FindEosIds(folder, tokenizer.get(), 261), (Ids{2, 260, 7}));
+  folder.tokenizer_config = R"({"eos_token": null})";
+  EXPECT_EQ(FindEosIds(folder, tokenizer.get(), 261), (Ids{2, 7}));
+  folder.tokenizer_config = R"({"eos_token": 3})";
+  ErrorOf([&] { FindEosIds(folder, tokenizer.get(), 261); }, ErrorCode::kCorrupt);
 }
 
 TEST(OpenTokenizer, NoneIsNoError) { EXPECT_EQ(OpenTokenizer(FakeCheckpoint()), nullptr); }

@@ -72,7 +72,7 @@ std::string_view PyTorchHint(const std::vector<fs::path>& entries) {
   for (const fs::path& entry : entries) {
     const std::string extension = entry.extension().string();
     if (extension == ".pth" || extension == ".pt" || extension == ".bin")
-      return " (PyTorch weights are not supported yet)";
+      return " (PyTorch weights are read from consolidated.00.pth or .pt and its siblings alone)";
   }
   return "";
 }
@@ -95,11 +95,12 @@ std::unique_ptr<Checkpoint> OpenFolder(const std::string& folder) {
           NamesText(models));
   Throw(ErrorCode::kNotFound,
         "model: expected config.json with model.safetensors (or its index), params.json with "
-        "consolidated.safetensors, or a GGUF file, found {}{}, in {}",
+        "consolidated.safetensors or consolidated.00.pth, or a GGUF file, found {}{}, in {}",
         NamesText(entries), PyTorchHint(entries), folder);
 }
 
-/// A single safetensors file has no config: its folder does, if it is a weight file of that folder.
+/// A single safetensors or PyTorch file has no config: its folder does, if it is a weight file of
+/// that folder.
 std::unique_ptr<Checkpoint> OpenFolderOf(const std::string& path) {
   const fs::path file(path);
   const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
@@ -110,8 +111,8 @@ std::unique_ptr<Checkpoint> OpenFolderOf(const std::string& path) {
     checkpoint = OpenHuggingFaceFolder(folder);
   } else {
     Throw(ErrorCode::kNotFound,
-          "config: expected config.json (or params.json) with its weights beside the safetensors "
-          "file, found none, in {}",
+          "config: expected config.json (or params.json) with its weights beside the file, found "
+          "none, in {}",
           folder);
   }
   const std::string file_prefix = (fs::path(folder) / file.filename()).string() + ":";
@@ -125,7 +126,9 @@ std::unique_ptr<Checkpoint> OpenFolderOf(const std::string& path) {
 std::unique_ptr<Checkpoint> OpenFile(const std::string& path) {
   const ContentKind kind = Sniff(ReadHead(path));
   if (kind == ContentKind::kGguf) return OpenGguf(path);
-  if (kind == ContentKind::kSafetensors) return OpenFolderOf(path);
+  const bool is_torch =
+      kind == ContentKind::kZip && fs::path(path).filename().string().starts_with("consolidated.");
+  if (kind == ContentKind::kSafetensors || is_torch) return OpenFolderOf(path);
   const MappedFile readable(path);  // a file that cannot be read is told as such
   Throw(ErrorCode::kUnsupported,
         "content: expected a GGUF file or a model folder, found what looks like {}, in {}{}",

@@ -51,9 +51,16 @@ class Checkpoint {
   virtual ~Checkpoint() = default;
 
   virtual CheckpointKind kind() const = 0;
+  /// The format for people: CheckpointKindName, and what else there is to say.
+  virtual std::string format() const { return std::string(CheckpointKindName(kind())); }
   virtual const std::string& path() const = 0;
-  virtual std::vector<std::string> Names() const = 0;               // file order
-  virtual const TensorView* Find(std::string_view name) const = 0;  // nullptr when absent
+  virtual std::vector<std::string> Names() const = 0;  // file order
+  /// nullptr when absent. A tensor that its file holds in another form is converted at the first
+  /// call, which may take seconds and throw what Look could not see.
+  virtual const TensorView* Find(std::string_view name) const = 0;
+  /// Type, shape and size as Find gives them, but the bytes of a tensor that was not converted yet
+  /// are not there: data() is nullptr. Costs nothing.
+  virtual const TensorView* Look(std::string_view name) const { return Find(name); }
   /// "FILE:name" for messages; the shard that holds the tensor.
   virtual std::string Where(std::string_view name) const = 0;
 
@@ -67,6 +74,11 @@ class Checkpoint {
       const = 0;  // bytes of tokenizer.model beside the weights
   /// Bytes of tokenizer.json beside Hugging Face weights; its added tokens are in it.
   virtual std::optional<std::string> tokenizer_json() const { return std::nullopt; }
+  /// Bytes of another small file of a Hugging Face folder: tokenizer_config.json,
+  /// added_tokens.json.
+  virtual std::optional<std::string> side_file(std::string_view /*name*/) const {
+    return std::nullopt;
+  }
   virtual const GgufVocabulary* gguf_vocabulary()
       const = 0;  // nullptr unless GGUF with a vocabulary
   virtual std::optional<std::string> chat_template() const = 0;  // Jinja text, uninterpreted
@@ -78,9 +90,10 @@ class Checkpoint {
 };
 
 /// Opens a GGUF file, a folder with config.json and safetensors, or a folder with params.json and
-/// consolidated.safetensors. A folder that has both takes the Hugging Face set and says so in the
-/// log. Throws Error{kNotFound, kCorrupt, kUnsupported, kIo}: "what: expected X, found Y, in
-/// FILE:tensor"; Error{kOutOfMemory} where options ask for more memory than there is.
+/// consolidated.safetensors or consolidated.NN.pt(h). A folder that has both takes the Hugging Face
+/// set and says so in the log. Throws Error{kNotFound, kCorrupt, kUnsupported, kIo}: "what:
+/// expected X, found Y, in FILE:tensor"; Error{kOutOfMemory} where options ask for more memory than
+/// there is.
 std::unique_ptr<Checkpoint> OpenCheckpoint(const std::string& path,
                                            const OpenOptions& options = {});
 

@@ -7,6 +7,7 @@
 
 #include "io/sniff.h"
 #include "io/test_images.h"
+#include "io/test_torch.h"
 
 namespace mixtral {
 namespace {
@@ -97,6 +98,61 @@ TEST(CheckpointTest, OpensAMistralFolderAndPrefersHuggingFace) {
   folder.Write("model.safetensors", OneTensor("hf"));
   EXPECT_EQ(OpenCheckpoint(folder.path())->kind(), CheckpointKind::kHuggingFace);
   EXPECT_EQ(OpenCheckpoint(native)->kind(), CheckpointKind::kMistral) << "asked for by name";
+}
+
+std::string TorchText(std::string_view tensor) {
+  return test::TorchImage({{std::string(tensor), "FloatStorage", {2}, "12345678"}});
+}
+
+TEST(CheckpointTest, OpensPyTorchFilesOfAMistralFolder) {
+  const TempFolder folder;
+  folder.Write("params.json", R"({"dim":2})");
+  const std::string first = folder.Write("consolidated.00.pth", TorchText("a"));
+  EXPECT_EQ(OpenCheckpoint(folder.path())->Names(), std::vector<std::string>{"a"});
+  folder.Write("consolidated.02.pth", TorchText("c"));
+  ExpectError(folder.path(), "weights: expected " + folder.In("consolidated.01.pth") + ", since " +
+                                 folder.In("consolidated.02.pth") + " is there, found no such");
+  const std::string second = folder.Write("consolidated.01.pth", TorchText("b"));
+  const auto checkpoint = OpenCheckpoint(second);
+  EXPECT_EQ(checkpoint->kind(), CheckpointKind::kMistral);
+  EXPECT_EQ(checkpoint->format(), "Mistral PyTorch (consolidated.NN.pt)");
+  EXPECT_EQ(checkpoint->Names(), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(checkpoint->Where("b"), second + ":b");
+  folder.Write("consolidated.02.pth", TorchText("a"));
+  ExpectError(folder.path(), "tensor name: expected once, found again, in " +
+                                 folder.In("consolidated.02.pth") + ":a");
+  folder.Write("consolidated.safetensors", OneTensor("native"));
+  EXPECT_EQ(OpenCheckpoint(folder.path())->Names(), std::vector<std::string>{"native"});
+  ExpectError(first, "which is not one of them");
+}
+
+TEST(CheckpointTest, UnpacksTheExpertsOfTheFirstRelease) {
+  const TempFolder folder;
+  folder.Write("config.json", R"({"hidden_size":2,"num_local_experts":2})");
+  std::string counting;
+  for (int i = 0; i < 12; ++i) counting += std::string(1, static_cast<char>(i)) + '\0';
+  folder.Write(
+      "consolidated.00.pt",
+      test::TorchImage({{"layers.0.block_sparse_moe.w1", "HalfStorage", {6, 2}, counting},
+                        {"layers.0.block_sparse_moe.w2", "HalfStorage", {6, 2}, counting},
+                        {"layers.0.block_sparse_moe.gate.weight", "HalfStorage", {1, 2}, "abcd"}}));
+  const auto checkpoint = OpenCheckpoint(folder.path());
+  EXPECT_EQ(checkpoint->Names().size(), 5u);
+  ASSERT_NE(checkpoint->Find("layers.0.feed_forward.gate.weight"), nullptr);
+  const TensorView* w1 = checkpoint->Find("layers.0.feed_forward.experts.1.w1.weight");
+  ASSERT_NE(w1, nullptr);
+  EXPECT_EQ(w1->shape, (std::array<int64_t, 4>{3, 2, 0, 0}));
+  EXPECT_EQ(w1->bytes[0], std::byte{6});
+  const char* down = "layers.0.feed_forward.experts.1.w2.weight";
+  EXPECT_EQ(checkpoint->Look(down)->bytes.data(), nullptr);
+  const TensorView* w2 = checkpoint->Find(down);  // rows 6 7, 8 9, 10 11 transposed
+  EXPECT_EQ(w2->shape, (std::array<int64_t, 4>{2, 3, 0, 0}));
+  const int want[] = {6, 8, 10, 7, 9, 11};
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(w2->bytes[2 * i], static_cast<std::byte>(want[i]));
+  folder.Write("config.json", R"({"num_local_experts":4})");
+  ExpectError(folder.path(), "tensor shape: expected [4 x rows, columns], found [6, 2]");
+  folder.Write("config.json", "{}");
+  ExpectError(folder.path(), "experts: expected moe.num_experts or num_local_experts");
 }
 
 TEST(CheckpointTest, OpensShardsAndChecksTheIndexBothWays) {
@@ -201,7 +257,8 @@ TEST(CheckpointTest, SaysWhatIsWrongWithAPath) {
   folder.Write("config.json", "{}");
   folder.Write("pytorch_model.bin", "PK\x03\x04");
   ExpectError(folder.path(),
-              "found config.json, pytorch_model.bin (PyTorch weights are not supported yet), in");
+              "found config.json, pytorch_model.bin (PyTorch weights are read from "
+              "consolidated.00.pth or .pt and its siblings alone), in");
   ExpectError(folder.In("pytorch_model.bin"), "a zip archive");
   ExpectError(folder.In("config.json"), "JSON text, in " + folder.In("config.json"));
   ExpectError(folder.Write("empty", ""), "found what looks like an empty file, in ");

@@ -30,14 +30,16 @@ constexpr std::array<std::pair<std::string_view, DType>, 4> kReadableTypes = {{
     {"I32", DType::kI32},
 }};
 // The format's other types: named, so that an unsupported file is told from a broken one.
-constexpr std::array<std::string_view, 18> kOtherTypes = {
-    "BOOL",    "F4",      "F6_E2M3", "F6_E3M2",     "U8",          "I8",
-    "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",
-    "U16",     "U32",     "I64",     "U64",         "F64",         "C64"};
+constexpr std::array<std::string_view, 17> kOtherTypes = {
+    "BOOL",        "F4",  "F6_E2M3", "F6_E3M2", "U8",  "I8",  "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ",
+    "F8_E5M2FNUZ", "I16", "U16",     "U32",     "I64", "U64", "F64",     "C64"};
+
+constexpr std::string_view kFp8 = "F8_E4M3";
 
 struct Entry {
   std::string name;
-  TensorView view;
+  std::string_view type;
+  TensorView view;  // of FP8: everything but the type
   uint64_t begin = 0, end = 0;
 };
 
@@ -66,8 +68,8 @@ DType ReadType(const Json& info, std::string_view place) {
     if (text == name) return dtype;
   const bool known = std::find(kOtherTypes.begin(), kOtherTypes.end(), name) != kOtherTypes.end();
   Throw(known ? ErrorCode::kUnsupported : ErrorCode::kCorrupt,
-        "tensor dtype: expected F32, F16, BF16 or I32, found {} ({}), in {}", Printable(name),
-        known ? "not supported" : "no such type", place);
+        "tensor dtype: expected F32, F16, BF16, F8_E4M3 or I32, found {} ({}), in {}",
+        Printable(name), known ? "not supported" : "no such type", place);
 }
 
 std::vector<int64_t> ReadShape(const Json& info, std::string_view place) {
@@ -102,18 +104,21 @@ Entry ReadEntry(const std::string& name, const Json& info, std::span<const std::
                 std::string_view place) {
   Entry entry;
   entry.name = name;
-  entry.view.dtype = ReadType(info, place);
+  const bool is_fp8 = info.At("dtype").AsString() == kFp8;
+  if (!is_fp8) entry.view.dtype = ReadType(info, place);
+  entry.type = is_fp8 ? kFp8 : Name(entry.view.dtype);
   const std::vector<int64_t> shape = ReadShape(info, place);
   entry.view.rank = static_cast<int>(shape.size());
   std::copy(shape.begin(), shape.end(), entry.view.shape.begin());
   ReadRange(info, data.size(), place, &entry);
-  const std::optional<uint64_t> expected = TensorBytes(entry.view.dtype, shape);
+  std::optional<uint64_t> expected = TensorBytes(is_fp8 ? DType::kF16 : entry.view.dtype, shape);
+  if (expected && is_fp8) *expected /= 2;
   if (!expected)
     Throw(ErrorCode::kCorrupt, "tensor shape: expected a size below 2^63 bytes, found {} {}, in {}",
-          Name(entry.view.dtype), ShapeText(shape), place);
+          entry.type, ShapeText(shape), place);
   if (*expected != entry.end - entry.begin)
     Throw(ErrorCode::kCorrupt, "tensor data size: expected {} bytes ({} {}), found {}, in {}",
-          *expected, Name(entry.view.dtype), ShapeText(shape), entry.end - entry.begin, place);
+          *expected, entry.type, ShapeText(shape), entry.end - entry.begin, place);
   entry.view.bytes = data.subspan(entry.begin, entry.end - entry.begin);
   return entry;
 }
@@ -156,7 +161,13 @@ SafetensorsFile ParseSafetensors(std::span<const std::byte> bytes, std::string_v
   });
   CheckTiling(entries, data.size(), where);
   file.tensors.reserve(entries.size());
-  for (Entry& entry : entries) file.tensors.emplace_back(std::move(entry.name), entry.view);
+  for (Entry& entry : entries) {
+    const auto shape = std::span(entry.view.shape).first(static_cast<size_t>(entry.view.rank));
+    if (entry.type == kFp8)
+      file.fp8.push_back({std::move(entry.name), {shape.begin(), shape.end()}, entry.view.bytes});
+    else
+      file.tensors.emplace_back(std::move(entry.name), entry.view);
+  }
   return file;
 }
 

@@ -16,8 +16,16 @@
 
 namespace mixtral {
 
+/// A tensor of 8-bit floats (E4M3), which no kernel reads: fp8_weights.h converts it.
+struct Fp8Tensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;  // one an element
+};
+
 struct SafetensorsFile {
   std::vector<std::pair<std::string, TensorView>> tensors;  // in order of their data
+  std::vector<Fp8Tensor> fp8;
   std::vector<std::pair<std::string, std::string>> metadata;
 };
 

@@ -66,9 +66,11 @@ constexpr BadHeader kBadHeaders[] = {
     {R"({"a":{"shape":[2],"data_offsets":[0,8]}})", 8, "$.a.dtype: expected a value"},
     {R"({"a":{"dtype":4,"shape":[2],"data_offsets":[0,8]}})", 8, "$.a.dtype: expected a string"},
     {R"({"a":{"dtype":"F9_X","shape":[2],"data_offsets":[0,8]}})", 8,
-     "corrupt: tensor dtype: expected F32, F16, BF16 or I32, found F9_X (no such type), in FILE:a"},
+     "corrupt: tensor dtype: expected F32, F16, BF16, F8_E4M3 or I32, found F9_X (no such type), "
+     "in FILE:a"},
     {R"({"a":{"dtype":"I16","shape":[4],"data_offsets":[0,8]}})", 8,
-     "unsupported: tensor dtype: expected F32, F16, BF16 or I32, found I16 (not supported), in "
+     "unsupported: tensor dtype: expected F32, F16, BF16, F8_E4M3 or I32, found I16 (not "
+     "supported), in "
      "FILE:a"},
     {R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8,
      "expected dimensions of at least 0, found [-2], in FILE:a"},

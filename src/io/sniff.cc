@@ -69,8 +69,7 @@ std::string_view ContentKindText(ContentKind kind) {
     case ContentKind::kSafetensors:
       return "a safetensors file";
     case ContentKind::kZip:
-      return "a zip archive (PyTorch weights .pth, .pt and .bin are such archives; they are not "
-             "supported yet)";
+      return "a zip archive (of PyTorch's, only consolidated.NN.pth and .pt are read)";
     case ContentKind::kPickle:
       return "a Python pickle (old PyTorch weights; not supported)";
     case ContentKind::kGzip:

@@ -133,7 +133,7 @@ class Loader {
     const std::vector<std::string> names = RouterNames(scheme_, layer);
     const std::string* found = nullptr;
     for (const std::string& name : names) {
-      if (checkpoint_.Find(name) == nullptr) continue;
+      if (checkpoint_.Look(name) == nullptr) continue;
       if (found != nullptr) RefuseBoth(*found, name);
       found = &name;
     }
@@ -144,9 +144,9 @@ class Loader {
   /// A tensor of its own or a slice of the layer's merged one: the file's choice, layer by layer.
   WeightRef LoadExpertMatrix(TensorRole role, int layer, int expert, std::array<int64_t, 2> shape) {
     const std::string single = TensorName(scheme_, role, layer, expert);
-    const bool has_single = checkpoint_.Find(single) != nullptr;
+    const bool has_single = checkpoint_.Look(single) != nullptr;
     const std::optional<MergedExperts> merged = MergedExpertsOf(scheme_, role, layer);
-    if (merged && checkpoint_.Find(merged->name) != nullptr) {
+    if (merged && checkpoint_.Look(merged->name) != nullptr) {
       if (has_single) RefuseBoth(single, merged->name);
       return backend_->Upload(Slice(*merged, expert, shape));
     }
@@ -179,7 +179,7 @@ class Loader {
 
   /// The tensor, after its type and shape were checked.
   const TensorView& Require(const std::string& name, std::span<const int64_t> shape) {
-    const TensorView* view = checkpoint_.Find(name);
+    const TensorView* view = checkpoint_.Look(name);
     if (view == nullptr)
       Throw(ErrorCode::kNotFound, "tensor {}: expected shape {}, found no such tensor, in {}", name,
             ShapeText(shape), checkpoint_.path());
@@ -197,7 +197,7 @@ class Loader {
             "tensor row: expected a multiple of {} values for {}, found {}, in {}",
             Info(view->dtype).block_elements, Name(view->dtype), cols, checkpoint_.Where(name));
     used_.insert(name);
-    return *view;
+    return *checkpoint_.Find(name);  // converts where the file has another form
   }
 
   const Checkpoint& checkpoint_;
@@ -227,7 +227,7 @@ ParsedConfig ReadConfig(const Checkpoint& checkpoint) {
     const NamingScheme scheme = SchemeOf(checkpoint.kind());
     if (parsed.config.vocab_size == 0) {
       const std::string name = TensorName(scheme, TensorRole::kEmbedding);
-      const TensorView* embedding = checkpoint.Find(name);
+      const TensorView* embedding = checkpoint.Look(name);
       if (embedding == nullptr)
         Throw(ErrorCode::kNotFound,
               "tensor {}: expected shape [vocabulary, {}], found no such "
@@ -240,7 +240,7 @@ ParsedConfig ReadConfig(const Checkpoint& checkpoint) {
     }
     // GGUF has no key for tied embeddings: the output matrix is left out.
     if (scheme == NamingScheme::kGguf &&
-        checkpoint.Find(TensorName(scheme, TensorRole::kOutput)) == nullptr)
+        checkpoint.Look(TensorName(scheme, TensorRole::kOutput)) == nullptr)
       parsed.config.tied_embeddings = true;
     parsed.config.Validate();
     return parsed;

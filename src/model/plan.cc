@@ -35,7 +35,7 @@ MemoryPlan PlanMemory(const Checkpoint& checkpoint, const ModelConfig& config, D
   const std::string embedding = TensorName(scheme, TensorRole::kEmbedding);
   uint64_t expert_bytes = 0, other_bytes = 0;
   for (const std::string& name : checkpoint.Names()) {
-    const TensorView* view = checkpoint.Find(name);
+    const TensorView* view = checkpoint.Look(name);
     const uint64_t bytes = view->bytes.size();
     plan.weight_bytes += bytes;
     plan.bytes_by_type[std::string(Name(view->dtype))] += bytes;

@@ -53,8 +53,8 @@ void RefuseUnsupported(const Json& config) {
   if (act && act->AsString() != "silu")
     Throw(ErrorCode::kUnsupported, "$.hidden_act: expected silu, found {}",
           Printable(act->AsString()));
-  for (const char* key : {"attention_bias", "mlp_bias", "quantization_config"})
-    RefuseFeature(config, key);
+  // quantization_config is io's business: it converts the weights or refuses the method.
+  for (const char* key : {"attention_bias", "mlp_bias"}) RefuseFeature(config, key);
 }
 
 /// rope_scaling, or the newer rope_parameters, whose type must be "default".

@@ -49,9 +49,28 @@ void ReadExperts(const Json& params, ModelConfig* config) {
   for (const char* key : {"num_shared_experts", "first_k_dense_replace"}) RefuseFeature(*moe, key);
 }
 
+/// The params.json of Mixtral's first release had Hugging Face's keys, no model_type, and its
+/// sliding_window as text.
+ParsedConfig ConfigOfFirstRelease(const Json& params) {
+  Json config = params;
+  if (!params.Find("model_type"))
+    config.Set("model_type", params.Find("num_local_experts") ? "mixtral" : "mistral");
+  const std::optional<Json> window = params.Find(kNames.sliding_window);
+  if (window && window->IsString()) {
+    const std::string text = window->AsString();
+    if (text.empty() || text.size() > 9 ||
+        text.find_first_not_of("0123456789") != std::string::npos)
+      Throw(ErrorCode::kCorrupt, "{}: expected a number, found '{}'", window->path(),
+            Printable(text));
+    config.Set(kNames.sliding_window, std::stoi(text));
+  }
+  return ConfigFromHuggingFace(config);
+}
+
 }  // namespace
 
 ParsedConfig ConfigFromMistral(const Json& params) {
+  if (!params.Find(kNames.dim) && params.Find("hidden_size")) return ConfigOfFirstRelease(params);
   RefuseUnsupported(params);
   ParsedConfig parsed;
   ModelConfig& c = parsed.config;

@@ -182,6 +182,24 @@ TEST(ConfigTest, ReadsGgufMetadata) {
   EXPECT_EQ(dense.experts_per_token, 0);
 }
 
+TEST(ConfigTest, ParamsOfTheFirstReleaseHaveHuggingFacesKeys) {
+  Json params = Json::Parse(R"({"hidden_size":64,"num_hidden_layers":3,"num_attention_heads":8,
+    "num_key_value_heads":2,"intermediate_size":96,"vocab_size":512,"rms_norm_eps":1e-5,
+    "rope_theta":1000000,"num_local_experts":8,"num_experts_per_tok":2,"sliding_window":"4096",
+    "max_position_embeddings":32768})",
+                            "params.json");
+  const ParsedConfig parsed = ConfigFromMistral(params);
+  EXPECT_EQ(parsed.config.dim, 64);
+  EXPECT_EQ(parsed.config.n_experts, 8);
+  EXPECT_EQ(parsed.config.sliding_window, 0);
+  ASSERT_EQ(parsed.notices.size(), 1u);
+  EXPECT_EQ(parsed.notices[0], "sliding_window 4096 ignored: Mixtral has none");
+  params.Set("num_local_experts", Json());
+  EXPECT_EQ(ConfigFromMistral(params).config.sliding_window, 4096) << "a dense Mistral";
+  params.Set("sliding_window", "4k");
+  EXPECT_THROW(ConfigFromMistral(params), Error);
+}
+
 struct Refusal {
   Reader reader;
   std::string_view base, key, value, message;
@@ -194,8 +212,6 @@ constexpr Refusal kRefusals[] = {
     {ConfigFromHuggingFace, kMixtral, "hidden_act", R"("gelu")",
      "unsupported: $.hidden_act: expected silu, found gelu"},
     {ConfigFromHuggingFace, kMixtral, "attention_bias", "true", "unsupported: $.attention_bias"},
-    {ConfigFromHuggingFace, kMixtral, "quantization_config", R"({"bits":4})",
-     "unsupported: $.quantization_config"},
     {ConfigFromHuggingFace, kMixtral, "rope_scaling", R"({"type":"yarn","factor":4})",
      "unsupported: $.rope_scaling: expected null, found yarn"},
     {ConfigFromHuggingFace, kMixtral, "rope_parameters", R"({"rope_type":"linear"})",

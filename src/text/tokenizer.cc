@@ -102,8 +102,11 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::FromSentencePiece(std::string_view model_bytes) {
-  return Tokenizer(std::make_unique<Impl>(ParseSentencePieceModel(model_bytes)));
+Tokenizer Tokenizer::FromSentencePiece(std::string_view model_bytes,
+                                       std::span<const AddedToken> added) {
+  Vocabulary vocabulary = ParseSentencePieceModel(model_bytes);
+  if (!added.empty()) AddTokens(added, &vocabulary);
+  return Tokenizer(std::make_unique<Impl>(std::move(vocabulary)));
 }
 
 Tokenizer Tokenizer::FromVocabulary(const VocabularyLists& vocabulary) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,14 +34,22 @@ struct VocabularyLists {
   bool add_space_prefix = true;
 };
 
+/// A token that a fine-tune put behind those of its base model's vocabulary, or marked in it.
+struct AddedToken {
+  TokenId id = -1;
+  std::string content;
+  bool is_special = true;  // a control piece; else one that text is split at
+};
+
 enum class AddBos : uint8_t { kNo, kYes };
 
 class Tokenizer {
  public:
   /// All throw Error{kCorrupt, kUnsupported} naming what is wrong (truncated field, missing byte
-  /// piece, ...). In lists without bos_id or eos_id the control pieces "<s>" and "</s>" are taken;
-  /// -1 means that there is none.
-  static Tokenizer FromSentencePiece(std::string_view model_bytes);
+  /// piece, an added id that leaves a gap, ...). In lists without bos_id or eos_id the control
+  /// pieces "<s>" and "</s>" are taken; -1 means that there is none.
+  static Tokenizer FromSentencePiece(std::string_view model_bytes,
+                                     std::span<const AddedToken> added = {});
   static Tokenizer FromVocabulary(const VocabularyLists& vocabulary);
   /// tokenizer.json of a tokenizer that was made from a SentencePiece BPE model; it gives the ids
   /// of that model. BOS and EOS are "<s>" and "</s>". Others are refused by name.

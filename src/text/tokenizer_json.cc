@@ -243,7 +243,7 @@ class Reader {
       std::string content = token.At("content").AsString();
       if (!is_special) {
         for (const char* key : {"single_word", "lstrip", "rstrip"}) RequireNothing(token, key);
-        content = WithSymbols(content);
+        content = WithSpaceSymbols(content);
       }
       const PieceType type = is_special ? PieceType::kControl : PieceType::kUserDefined;
       const int64_t id = token.At("id").AsInt(0, static_cast<int64_t>(kMaxPieces) - 1);
@@ -261,18 +261,6 @@ class Reader {
       vocabulary_.types[static_cast<size_t>(id)] = type;
       vocabulary_.scores[static_cast<size_t>(id)] = 0;
     }
-  }
-
-  static std::string WithSymbols(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-      if (c == ' ') {
-        out += kSpaceSymbol;
-      } else {
-        out.push_back(c);
-      }
-    }
-    return out;
   }
 
   void SetUnknown(const Json& model) {

@@ -149,6 +149,41 @@ void ValidateVocabulary(Vocabulary* vocabulary) {
   }
 }
 
+std::string WithSpaceSymbols(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == ' ') {
+      out += "\xE2\x96\x81";
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out;
+}
+
+void AddTokens(std::span<const AddedToken> added, Vocabulary* vocabulary) {
+  for (const AddedToken& token : added) {
+    const auto n_pieces = std::ssize(vocabulary->pieces);
+    const std::string content = token.is_special ? token.content : WithSpaceSymbols(token.content);
+    const PieceType type = token.is_special ? PieceType::kControl : PieceType::kUserDefined;
+    if (token.id == n_pieces) {
+      vocabulary->pieces.push_back(content);
+      vocabulary->scores.push_back(0);
+      vocabulary->types.push_back(type);
+      continue;
+    }
+    if (token.id < 0 || token.id > n_pieces ||
+        vocabulary->pieces[static_cast<size_t>(token.id)] != content)
+      Throw(ErrorCode::kCorrupt, "added token '{}': expected id {}, found {}{}", Printable(content),
+            n_pieces, token.id,
+            token.id < n_pieces ? ", which is another piece" : " (ids must follow one another)");
+    PieceType& current = vocabulary->types[static_cast<size_t>(token.id)];
+    if (current == PieceType::kUnknown || current == PieceType::kByte) continue;
+    current = type;
+  }
+  ValidateVocabulary(vocabulary);
+}
+
 Vocabulary VocabularyFromLists(const VocabularyLists& lists) {
   const size_t n_pieces = lists.tokens.size();
   if (lists.scores.size() != n_pieces || lists.types.size() != n_pieces) {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/tokenizer.h"
@@ -39,6 +41,11 @@ struct Vocabulary {
 void ValidateVocabulary(Vocabulary* vocabulary);
 /// A validated BPE vocabulary from the lists of a GGUF file. Throws as ValidateVocabulary does.
 Vocabulary VocabularyFromLists(const VocabularyLists& lists);
+/// Marks added tokens that the vocabulary has and appends those that follow it; ascending by id.
+/// Validates. Throws Error{kCorrupt} for an id that has another piece, or that leaves a gap.
+void AddTokens(std::span<const AddedToken> added, Vocabulary* vocabulary);
+/// text as pieces have it: U+2581 in place of each space.
+std::string WithSpaceSymbols(std::string_view text);
 /// The byte of "<0x0A>", or -1 when piece isn't of exactly that form.
 int ByteOfPiece(std::string_view piece);
 /// The id of the control piece with this text, -1 when there is none.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JSON files of model folders. The first byte of an input says which: config.json, params.json
-// or a weight index; the rest is the file.
+// The JSON files of model folders. The first byte of an input says which: config.json, params.json,
+// a quantization_config, added tokens in either form, or a weight index; the rest is the file.
 #include "fuzz/fuzz_support.h"
 #include "io/mapped_checkpoint.h"
+#include "io/quantization_config.h"
 #include "spec/config.h"
+#include "text/tokenizer_files.h"
 
 namespace {
 
@@ -28,6 +30,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             mixtral::ConfigFromHuggingFace(mixtral::Json::Parse(text, "config.json")));
       case 'p':
         return CheckConfig(mixtral::ConfigFromMistral(mixtral::Json::Parse(text, "params.json")));
+      case 'q':
+        mixtral::ParseQuantizationConfig(mixtral::Json::Parse(text, "config.json"));
+        return;
+      case 'd':
+        mixtral::AddedTokensOfConfig(text);
+        return;
+      case 'm':
+        mixtral::AddedTokensOfMap(text);
+        return;
       default:
         mixtral::ParseWeightIndex(text, "index.json");
     }

@@ -12,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       mixtral::fuzz::TouchEnds(view);
       data_bytes += view.bytes.size();
     }
+    for (const mixtral::Fp8Tensor& tensor : file.fp8) data_bytes += tensor.bytes.size();
     if (data_bytes > size) std::abort();
   });
   return 0;

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "io/test_torch.h"
 #include "support/gguf_writer.h"
 #include "support/model_files.h"
 #include "support/temp_dir.h"
@@ -67,6 +68,40 @@ void WriteWeights(const fs::path& out) {
   WriteGguf(moe, gguf + "/split", {.dtype = DType::kQ4_0, .experts = ExpertLayout::kSplit});
   WriteGguf(moe, gguf + "/v2", {.dtype = DType::kF16, .router = DType::kF16, .version = 2});
   WriteGguf(dense, gguf + "/dense", {.dtype = DType::kBF16});
+}
+
+void WriteTorchSeeds(const fs::path& out) {
+  const TempDir dir;
+  const TinyModel moe = MakeTinyModel(SeedConfig(), 1);
+  WriteTorch(moe, dir / "plain", DType::kBF16, TorchLayout::kPlain);
+  WriteTorch(moe, dir / "packed", DType::kF16, TorchLayout::kPacked, 2);
+  WriteSeed(out / "torch_zip" / "plain", ReadTextFile(dir / "plain/consolidated.00.pth"));
+  WriteSeed(out / "torch_zip" / "packed", ReadTextFile(dir / "packed/consolidated.01.pt"));
+  WriteSeed(out / "configs" / "packed-params.json", "p" + ReadTextFile(dir / "packed/params.json"));
+  const std::string bytes(24, 'x');
+  const test::TorchTensor small = {"layers.0.block_sparse_moe.w2", "HalfStorage", {4, 3}, bytes};
+  const test::TorchTensor gate = {
+      "layers.0.block_sparse_moe.gate.weight", "FloatStorage", {2, 3}, bytes};
+  WriteSeed(out / "torch_zip" / "small", test::TorchImage({small, gate}));
+  test::PickleImage pickle;
+  pickle.Op("}(");
+  test::PutTensor(&pickle, small, "0");
+  WriteSeed(out / "torch_zip" / "pickle", pickle.Op("u.").Build());
+}
+
+void WriteSideFiles(const fs::path& out) {
+  const fs::path dir = out / "configs";
+  WriteSeed(dir / "gptq",
+            R"(q{"quant_method":"gptq","bits":4,"group_size":128,"sym":true,"desc_act":false,)"
+            R"("checkpoint_format":"gptq_v2","dynamic":{}})");
+  WriteSeed(dir / "awq", R"(q{"quant_method":"awq","w_bit":4,"q_group_size":-1,"version":"gemm"})");
+  WriteSeed(dir / "fp8", R"(q{"quant_method":"fp8","fmt":"e4m3","weight_block_size":[128,128]})");
+  WriteSeed(dir / "compressed",
+            R"(q{"quant_method":"compressed-tensors","format":"float-quantized","config_groups":)"
+            R"({"g":{"weights":{"num_bits":8,"type":"float"}}}})");
+  WriteSeed(dir / "decoder",
+            R"(d{"added_tokens_decoder":{"32000":{"content":"<|im_end|>","special":true}}})");
+  WriteSeed(dir / "map", R"(m{"<|im_end|>":32000,"<|im_start|>":32001})");
 }
 
 /// A tokenizer.json of a few pieces; merges are every split of a piece, as converters write them.
@@ -176,6 +211,8 @@ int Main(int argc, char** argv) {
   }
   try {
     WriteWeights(argv[1]);
+    WriteTorchSeeds(argv[1]);
+    WriteSideFiles(argv[1]);
     WriteVocabularies(argv[1]);
     WriteTemplates(argv[1]);
     WriteRequestSeeds(argv[1]);

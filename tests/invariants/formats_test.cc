@@ -40,7 +40,12 @@ TEST_P(Formats, NativeIsHuggingFaceIsGguf) {
             {.dtype = dtype, .experts = ExpertLayout::kSplit, .order = TensorOrder::kScattered});
   std::vector<const char*> others = {"sharded",     "native",  "merged.gguf",   "split.gguf",
                                      "router.gguf", "v2.gguf", "scattered.gguf"};
+  WriteTorch(model, dir / "pth", dtype, TorchLayout::kPlain);
+  WriteTorch(model, dir / "pth-files", dtype, TorchLayout::kPlain, 3);
+  others.insert(others.end(), {"pth", "pth-files"});
   if (shape.n_experts > 0) {
+    WriteTorch(model, dir / "pt-packed", dtype, TorchLayout::kPacked, 8);
+    others.push_back("pt-packed");
     WriteHuggingFace(model, dir / "fused", dtype, 1, {0, 1});
     WriteHuggingFace(model, dir / "half-fused", dtype, 2, {1});
     others.insert(others.end(), {"fused", "half-fused"});

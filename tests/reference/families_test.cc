@@ -23,11 +23,12 @@ namespace {
 // Float32 sums in another order: what that may cost for each unit of the logits' deviation (3 where
 // the output matrix is drawn for it, more where it is the embedding).
 constexpr double kTolerance = 1e-4 / 3;
-constexpr const char* kKinds[] = {"hf", "native", "m.gguf"};
+constexpr const char* kKinds[] = {"hf", "native", "pth", "m.gguf"};
 
 void WriteAllKinds(const TinyModel& model, const TempDir& dir) {
   WriteHuggingFace(model, dir / "hf", DType::kF32);
   WriteMistral(model, dir / "native", DType::kF32);
+  WriteTorch(model, dir / "pth", DType::kF32, TorchLayout::kPlain);
   WriteGguf(model, dir / "m.gguf");
 }
 
@@ -88,6 +89,50 @@ TEST(Families, AWindowOfADenseModelIsHonoured) {
     EXPECT_GT(MaxAbsDifference(logits, without), 0.1);
   }
 }
+
+/// A window in every cache type, page size and way to run a prompt that is many windows long.
+class WindowPaths : public ::testing::TestWithParam<std::tuple<DType, int, int>> {};
+
+TEST_P(WindowPaths, NothingBeyondTheWindowIsSeen) {
+  const auto& [kv_dtype, page, step] = GetParam();
+  ModelConfig config = TinyConfig();
+  config.n_experts = config.experts_per_token = 0;
+  config.sliding_window = 9;
+  config.n_layers = 1;  // so that a position reaches back no further than the window
+  const TempDir dir;
+  WriteHuggingFace(MakeTinyModel(config, 37), dir / "m", DType::kF32);
+  HarnessOptions options = Exact();
+  options.kv_dtype = kv_dtype;
+  options.page_positions = page;
+  Harness harness(dir / "m", options);
+  std::vector<int32_t> tokens = RandomTokens(100, config.vocab_size, 9);
+  const std::vector<float> logits = harness.Run(tokens, {&step, 1});
+  const ReferenceOutput want =
+      ReferenceModel(harness.checkpoint(), harness.config()).Forward(tokens);
+  const double tolerance = kv_dtype == DType::kF32 ? kTolerance : 5e-3;
+  EXPECT_LT(MaxAbsDifference(logits, want.logits), tolerance * Deviation(want.logits));
+  // Other tokens before the window change nothing, not one bit; one inside it does.
+  const auto last_row = [&](const std::vector<float>& all) {
+    return std::span(all).last(static_cast<size_t>(config.vocab_size));
+  };
+  std::vector<int32_t> before = tokens, inside = tokens;
+  for (size_t i = 0; i < tokens.size() - 9; ++i) before[i] = (before[i] + 1) % config.vocab_size;
+  inside[tokens.size() - 9] = (inside[tokens.size() - 9] + 1) % config.vocab_size;
+  EXPECT_TRUE(SameBits(last_row(harness.Run(before, {&step, 1})), last_row(logits)));
+  EXPECT_FALSE(SameBits(last_row(harness.Run(inside, {&step, 1})), last_row(logits)));
+}
+
+std::string PathName(const ::testing::TestParamInfo<WindowPaths::ParamType>& info) {
+  const auto& [kv_dtype, page, step] = info.param;
+  return std::string(Name(kv_dtype)) + "_pages_" + std::to_string(page) + "_steps_" +
+         std::to_string(step);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, WindowPaths,
+                         ::testing::Combine(::testing::Values(DType::kF32, DType::kF16),
+                                            ::testing::Values(4, 16, 64),
+                                            ::testing::Values(1, 7, 100)),
+                         PathName);
 
 TEST(Families, LlamaIsADenseMistralWithoutAWindow) {
   ModelConfig config = TinyConfig();

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "io/safetensors.h"
+#include "io/test_torch.h"
 #include "support/gguf_writer.h"
 #include "support/tensor_rows.h"
 
@@ -83,6 +84,45 @@ std::vector<NamedBytes> Encode(const TinyModel& model, NamingScheme scheme, DTyp
                    EncodeRows(dtype, values, tensor.rows, tensor.cols)});
     if (fused && tensor.role == TensorRole::kRouter)
       out.back().name = RouterNames(scheme, tensor.layer).back();
+  }
+  return out;
+}
+
+std::vector<float> Transposed(const std::vector<float>& values, int64_t rows, int64_t cols) {
+  std::vector<float> out(values.size());
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      out[static_cast<size_t>(c * rows + r)] = values[static_cast<size_t>(r * cols + c)];
+  return out;
+}
+
+// Mistral's names, but all experts of a layer in w1, w2 and w3 [E*F, D].
+std::vector<NamedBytes> EncodePacked(const TinyModel& model, DType dtype) {
+  std::vector<NamedBytes> out;
+  const auto add = [&](int layer, const char* name, TensorRole role) {
+    const int64_t rows = int64_t{model.config.n_experts} * model.config.ffn_dim;
+    std::vector<float> values;
+    for (int e = 0; e < model.config.n_experts; ++e) {
+      const TinyTensor& matrix = model.Get(role, layer, e);
+      const std::vector<float> piece = role == TensorRole::kExpertDown
+                                           ? Transposed(matrix.values, matrix.rows, matrix.cols)
+                                           : matrix.values;
+      values.insert(values.end(), piece.begin(), piece.end());
+    }
+    out.push_back({fmt::format("layers.{}.block_sparse_moe.{}", layer, name),
+                   {rows, model.config.dim},
+                   EncodeRows(dtype, values, rows, model.config.dim)});
+  };
+  for (NamedBytes& tensor : Encode(model, NamingScheme::kMistral, dtype)) {
+    if (tensor.name.find(".experts.") != std::string::npos) continue;
+    const size_t at = tensor.name.find("feed_forward.gate.weight");
+    if (at != std::string::npos) tensor.name.replace(at, 12, "block_sparse_moe");
+    out.push_back(std::move(tensor));
+  }
+  for (int layer = 0; layer < model.config.n_layers && model.config.n_experts > 0; ++layer) {
+    add(layer, "w1", TensorRole::kExpertGate);
+    add(layer, "w2", TensorRole::kExpertDown);
+    add(layer, "w3", TensorRole::kExpertUp);
   }
   return out;
 }
@@ -247,6 +287,33 @@ void WriteMistral(const TinyModel& model, const std::string& dir, DType dtype) {
   WriteText(dir + "/params.json", MistralParams(model.config).Dump(1));
   WriteSafetensors(dir + "/consolidated.safetensors", dtype,
                    Encode(model, NamingScheme::kMistral, dtype));
+}
+
+void WriteTorch(const TinyModel& model, const std::string& dir, DType dtype, TorchLayout layout,
+                int n_files) {
+  std::filesystem::create_directories(dir);
+  const bool packed = layout == TorchLayout::kPacked;
+  Json params = MistralParams(model.config);
+  if (packed) {
+    params = HuggingFaceConfig(model.config);
+    if (model.config.sliding_window > 0)  // text in the release's own file
+      params.Set("sliding_window", fmt::format("{}", model.config.sliding_window));
+  }
+  WriteText(dir + "/params.json", params.Dump(1));
+  std::vector<std::vector<test::TorchTensor>> files(static_cast<size_t>(n_files));
+  size_t next = 0;
+  const char* storage = dtype == DType::kF32   ? "FloatStorage"
+                        : dtype == DType::kF16 ? "HalfStorage"
+                                               : "BFloat16Storage";
+  for (const NamedBytes& tensor :
+       packed ? EncodePacked(model, dtype) : Encode(model, NamingScheme::kMistral, dtype)) {
+    const auto* text = reinterpret_cast<const char*>(tensor.bytes.data());
+    files[next++ % files.size()].push_back(
+        {tensor.name, storage, tensor.shape, std::string(text, tensor.bytes.size())});
+  }
+  for (size_t i = 0; i < files.size(); ++i)
+    WriteText(fmt::format("{}/consolidated.{:02}.{}", dir, i, packed ? "pt" : "pth"),
+              test::TorchImage(files[i], fmt::format("consolidated.{:02}", i)));
 }
 
 void WriteGguf(const TinyModel& model, const std::string& path, const GgufOptions& options) {

@@ -22,6 +22,15 @@ void WriteHuggingFace(const TinyModel& model, const std::string& dir, DType dtyp
 /// params.json and consolidated.safetensors, q and k rows interleaved. dtype F32, F16 or BF16.
 void WriteMistral(const TinyModel& model, const std::string& dir, DType dtype);
 
+enum class TorchLayout : uint8_t {
+  kPlain,   // a tensor per expert, as the first torrent and Mistral 7B
+  kPacked,  // block_sparse_moe.w1/w2/w3 [E*F, D], w2 transposed; config under Hugging Face's keys
+};
+
+/// params.json and consolidated.NN.pth (packed: .pt) with the names of WriteMistral, or packed.
+void WriteTorch(const TinyModel& model, const std::string& dir, DType dtype, TorchLayout layout,
+                int n_files = 1);
+
 enum class ExpertLayout : uint8_t { kMerged, kSplit };  // split: blk.N.ffn_gate.E.weight
 enum class TensorOrder : uint8_t { kModel, kScattered };
 
