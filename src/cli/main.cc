@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"run", "continue a text", &RunCommand},
     {"chat", "talk with a model, line by line", &ChatCommand},
     {"serve", "answer many users over HTTP, with OpenAI's API", &ServeCommand},
+    {"batch", "answer a file of requests, many at once", &BatchCommand},
     {"info", "what a model is, what it costs, which kernels run it", &InfoCommand},
     {"bench", "speed, beside what this machine can do at best", &BenchCommand},
     {"tokenize", "text to token ids and back", &TokenizeCommand},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command that needs the server module. Apart from command.h, so that the other commands know
+// The commands that need the server module. Apart from command.h, so that the other commands know
 // nothing of it.
 #pragma once
 
@@ -8,5 +8,6 @@
 namespace mixtral::cli {
 
 int ServeCommand(Arguments arguments);
+int BatchCommand(Arguments arguments);
 
 }  // namespace mixtral::cli
