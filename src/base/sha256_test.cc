@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Published digests, and every way of cutting a message in two.
 #include "base/sha256.h"
 
 #include <gtest/gtest.h>

@@ -64,5 +64,10 @@ int VerifyCommand(Arguments arguments);
 int ConfigCommand(Arguments arguments);
 int CompletionsCommand(Arguments arguments);
 int HelpCommand(Arguments arguments);
+int DataCommand(Arguments arguments);
+int TrainCommand(Arguments arguments);
+int SftCommand(Arguments arguments);
+int DpoCommand(Arguments arguments);
+int TrainReportCommand(Arguments arguments);
 
 }  // namespace mixtral::cli

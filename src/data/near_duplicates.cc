@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The parameters are fixed in the header, because shards made with others would differ.
 #include "data/near_duplicates.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Bytes from disk are believed after their sizes and order are checked, ids when they are read.
 #include "data/shard_set.h"
 
 #include <algorithm>

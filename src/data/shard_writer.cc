@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Hashes are taken while writing, so nothing is read back.
 #include "data/shard_writer.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The text is taken as it is: no normalisation, no stripping.
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strings.h"

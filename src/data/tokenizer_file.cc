@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The content decides between the two formats, as everywhere.
 #include "data/tokenizer_file.h"
 
 #include <filesystem>

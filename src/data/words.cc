@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// FNV-1a over the bytes of a word, mixed so that every bit of the hash is usable.
 #include "data/words.h"
 
 namespace mixtral::data {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// shards.json appears last and disappears first: what has it is whole.
 #include "data/work_folder.h"
 
 #include <filesystem>

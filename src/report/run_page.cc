@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sections that a run has no figures for are left out.
+#include "report/run_page.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "base/strings.h"
+#include "report/svg_chart.h"
+
+namespace mixtral::report {
+namespace {
+
+constexpr std::string_view kStyle = R"(
+:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --page: #fff; --card: #f6f6f4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --soft: #a0a0a0; --line: #3a3a3a; --page: #181818; --card: #222; } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
+  max-width: 1120px; padding: 24px; }
+h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 28px 0 8px; }
+h3 { font-size: 13px; font-weight: 600; margin: 12px 0 2px; color: var(--soft); }
+.figures { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0; padding: 0; }
+.figures div { background: var(--card); border-radius: 8px; padding: 10px 14px; min-width: 104px; }
+.figures b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; }
+.figures span, .note { color: var(--soft); font-size: 13px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 8px 28px; }
+svg { width: 100%; height: auto; display: block; }
+.tick { font-size: 11px; fill: var(--soft); } .grid { stroke: var(--line); stroke-width: 1; }
+.line { fill: none; stroke-width: 1.8; } .faint { fill: none; stroke-width: 1; opacity: .3; }
+.legend { margin: 2px 0 0 62px; font-size: 13px; display: flex; flex-wrap: wrap; gap: 4px 16px; }
+.legend i { display: inline-block; width: 12px; height: 3px; margin-right: 6px; vertical-align: middle; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid var(--line); }
+td:first-child, th:first-child { text-align: left; }
+li { margin: 2px 0; } .scale { display: inline-block; width: 120px; height: 10px; vertical-align: middle;
+  background: linear-gradient(90deg, #2166ac, #f0f0ec, #c8500a); margin: 0 6px; }
+)";
+
+using Field = std::optional<double> StepMetrics::*;
+
+std::vector<Point> Curve(const RunMetrics& metrics, Field field) {
+  std::vector<Point> points;
+  for (const StepMetrics& step : metrics.steps)
+    if (step.*field) points.push_back({static_cast<double>(step.step), *(step.*field)});
+  return points;
+}
+
+std::string Section(const std::string& heading, const std::string& chart) {
+  return chart.empty() ? "" : fmt::format("<section><h2>{}</h2>{}</section>\n", heading, chart);
+}
+
+std::string FieldChart(const RunMetrics& metrics, Field field, const std::string& heading,
+                       const std::string& y_label) {
+  LineChart chart = {.y_label = y_label, .series = {}, .starts_at_zero = true};
+  chart.series.push_back({.name = "", .points = Curve(metrics, field)});
+  return Section(heading, DrawLines(chart));
+}
+
+std::string LossChart(const RunMetrics& metrics) {
+  Series raw = {.name = "", .points = {}, .is_faint = true};
+  for (const StepMetrics& step : metrics.steps)
+    raw.points.push_back({static_cast<double>(step.step), step.loss});
+  const Series smooth = {.name = "", .points = Smoothed(raw.points)};
+  return Section("Training loss", DrawLines({.y_label = "loss", .series = {raw, smooth}}));
+}
+
+std::string HeldoutChart(const RunMetrics& metrics) {
+  std::map<std::string, Series> by_domain;
+  for (const Evaluation& evaluation : metrics.evaluations)
+    for (const auto& [domain, result] : evaluation.domains) {
+      Series& series = by_domain[domain];
+      series.name = domain;
+      series.has_marks = true;
+      series.points.push_back({static_cast<double>(evaluation.step), result.loss});
+    }
+  LineChart chart = {.y_label = "loss", .series = {}};
+  for (auto& [domain, series] : by_domain) chart.series.push_back(std::move(series));
+  return Section("Held-out loss by domain", DrawLines(chart));
+}
+
+std::string HeldoutTable(const RunMetrics& metrics) {
+  if (metrics.evaluations.empty()) return "";
+  const Evaluation &first = metrics.evaluations.front(), &last = metrics.evaluations.back();
+  const bool has_pairs = std::any_of(last.domains.begin(), last.domains.end(),
+                                     [](const auto& entry) { return entry.second.margin; });
+  std::string rows;
+  for (const auto& [domain, result] : last.domains) {
+    const auto before = first.domains.find(domain);
+    rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.4f}</td><td>{:.2f}</td>", Escaped(domain),
+                        before == first.domains.end() ? std::string("-")
+                                                      : fmt::format("{:.4f}", before->second.loss),
+                        result.loss, std::exp(result.loss));
+    if (has_pairs)
+      rows += fmt::format("<td>{:.3f}</td><td>{:.1f} %</td>", result.margin.value_or(0),
+                          100 * result.accuracy.value_or(0));
+    rows += "</tr>";
+  }
+  return fmt::format(
+      "<section><h2>Held out</h2><table><tr><th>domain</th><th>step {}</th><th>step {}</th>"
+      "<th>perplexity</th>{}</tr>{}</table></section>\n",
+      first.step, last.step, has_pairs ? "<th>margin</th><th>accuracy</th>" : "", rows);
+}
+
+/// Means over runs of steps, so that long runs stay drawable.
+HeatMap LayerMap(const RunMetrics& metrics, size_t layer) {
+  constexpr size_t kMaxColumns = 140;
+  const size_t n = metrics.steps.size(), per = (n + kMaxColumns - 1) / kMaxColumns;
+  const size_t n_experts = metrics.steps[0].load[layer].size();
+  HeatMap map = {.title = fmt::format("layer {}", layer), .x_begin = {}, .values = {}};
+  map.row_name = "expert";
+  map.middle = 1.0 / static_cast<double>(n_experts);
+  map.values.resize(n_experts);
+  for (size_t begin = 0; begin < n; begin += per) {
+    const size_t end = std::min(n, begin + per);
+    map.x_begin.push_back(static_cast<double>(metrics.steps[begin].step));
+    for (size_t e = 0; e < n_experts; ++e) {
+      double sum = 0;
+      for (size_t i = begin; i < end; ++i) {
+        const std::vector<double>& row = metrics.steps[i].load[layer];
+        sum += e < row.size() ? row[e] : 0;
+      }
+      map.values[e].push_back(sum / static_cast<double>(end - begin));
+    }
+  }
+  map.x_end = static_cast<double>(metrics.steps.back().step) + 1;
+  return map;
+}
+
+std::string LoadMaps(const RunMetrics& metrics) {
+  std::string maps;
+  for (size_t layer = 0; layer < metrics.steps[0].load.size(); ++layer)
+    if (!metrics.steps[0].load[layer].empty())
+      maps += "<div>" + DrawHeatMap(LayerMap(metrics, layer)) + "</div>";
+  if (maps.empty()) return "";
+  return "<section><h2>Load of the experts over time</h2><p class='note'>Rows are experts, columns "
+         "are steps. no token <span class='scale'></span> twice even load</p><div class='charts'>" +
+         maps + "</div></section>\n";
+}
+
+std::string Alarms(const RunMetrics& metrics) {
+  std::string items;
+  for (const StepMetrics& step : metrics.steps)
+    for (const std::string& alarm : step.alarms)
+      items += fmt::format("<li>step {}: {}</li>", step.step, Escaped(alarm));
+  return items.empty() ? "" : "<section><h2>Alarms</h2><ul>" + items + "</ul></section>\n";
+}
+
+std::string Figure(const std::string& value, std::string_view name) {
+  return fmt::format("<div><b>{}</b><span>{}</span></div>", value, name);
+}
+
+double Median(std::vector<Point> points) {
+  if (points.empty()) return 0;
+  const auto middle = points.begin() + static_cast<std::ptrdiff_t>(points.size() / 2);
+  std::nth_element(points.begin(), middle, points.end(),
+                   [](const Point& a, const Point& b) { return a.y < b.y; });
+  return middle->y;
+}
+
+std::string Figures(const RunMetrics& metrics) {
+  const StepMetrics& last = metrics.steps.back();
+  std::string text = Figure(Number(static_cast<double>(last.step)), "steps") +
+                     Figure(HumanCount(static_cast<uint64_t>(last.tokens)), "tokens") +
+                     Figure(fmt::format("{:.4f}", last.loss), "last training loss");
+  if (!metrics.evaluations.empty() && !metrics.evaluations.back().domains.empty()) {
+    double sum = 0;
+    for (const auto& [domain, result] : metrics.evaluations.back().domains) sum += result.loss;
+    const auto n = static_cast<double>(metrics.evaluations.back().domains.size());
+    text += Figure(fmt::format("{:.4f}", sum / n), "held-out loss, mean of domains");
+  }
+  const auto speed = Curve(metrics, &StepMetrics::tokens_per_second);
+  if (!speed.empty()) text += Figure(fmt::format("{:.0f}", Median(speed)), "tokens/s, median");
+  const auto mfu = Curve(metrics, &StepMetrics::mfu);
+  if (!mfu.empty()) text += Figure(fmt::format("{:.1f} %", 100 * Median(mfu)), "MFU, median");
+  if (last.accuracy) text += Figure(fmt::format("{:.1f} %", 100 * *last.accuracy), "DPO accuracy");
+  return "<div class='figures'>" + text + "</div>\n";
+}
+
+}  // namespace
+
+std::string RunPage(const RunMetrics& metrics, const std::string& title) {
+  std::string page = fmt::format(
+      "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+      "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+      "<title>{0}</title><style>{1}</style></head>\n<body><h1>{0}</h1>"
+      "<p class='note'>A training run of mixtral</p>\n",
+      Escaped(title), kStyle);
+  page += Figures(metrics) + Alarms(metrics) + "<div class='charts'>\n";
+  page += LossChart(metrics) + HeldoutChart(metrics);
+  page += FieldChart(metrics, &StepMetrics::margin, "Reward margin", "margin");
+  page += FieldChart(metrics, &StepMetrics::accuracy, "Preference accuracy", "accuracy");
+  page += FieldChart(metrics, &StepMetrics::learning_rate, "Learning rate", "learning rate");
+  page += FieldChart(metrics, &StepMetrics::grad_norm, "Gradient norm", "norm");
+  page += FieldChart(metrics, &StepMetrics::balance, "Balance loss", "balance loss");
+  page += FieldChart(metrics, &StepMetrics::tokens_per_second, "Speed", "tokens/s");
+  page += "</div>\n" + HeldoutTable(metrics) + LoadMaps(metrics);
+  return page + "</body></html>\n";
+}
+
+}  // namespace mixtral::report
