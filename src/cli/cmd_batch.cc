@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "cli/batch_files.h"
+#include "cli/chat_format.h"
 #include "cli/common_flags.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
@@ -92,8 +93,9 @@ server::ModelOptions ToModelOptions(const BatchFlags& flags, int max_open) {
   model.names = {"batch"};
   model.make_chat = [&flags](const Engine& engine) -> std::optional<ChatTemplate> {
     if (flags.format == "none") return std::nullopt;
-    return MakeChatTemplate(flags.format, engine.tokenizer(), flags.path.path,
-                            [&] { return engine.checkpoint().chat_template(); });
+    return ChooseChat(flags.format, engine.tokenizer(), flags.path.path,
+                      [&] { return engine.checkpoint().chat_template(); })
+        .chat_template;
   };
   return model;
 }

@@ -5,6 +5,7 @@
 #include "base/mapped_file.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "cli/chat_format.h"
 #include "cli/cmd_data.h"
 #include "cli/common_flags.h"
 #include "cli/interrupt.h"
@@ -130,11 +131,12 @@ struct ChatFormatFlags {
   }
   ChatTemplate Make(const Tokenizer& tokenizer) const {
     const std::string name = template_file ? "template" : format;
-    return MakeChatTemplate(name, tokenizer, "--chat-template",
-                            [&]() -> std::optional<std::string> {
-                              if (!template_file) return std::nullopt;
-                              return ReadTextFile(*template_file);
-                            });
+    return ChooseChat(name, tokenizer, "--chat-template",
+                      [&]() -> std::optional<std::string> {
+                        if (!template_file) return std::nullopt;
+                        return ReadTextFile(*template_file);
+                      })
+        .chat_template;
   }
 };
 

@@ -179,18 +179,25 @@ TEST(Prepare, GoesOnAfterAnyInterruption) {
 TEST(Prepare, WhatWasTokenisedIsNotTokenisedAgain) {
   const Folder folder;
   WriteInputs(folder);
-  PrepareOptions options = Options(Data(folder), folder.path() + "/out");
+  PrepareOptions options = Options(Data(folder), folder.path() + "/whole");
+  std::atomic<int> n_encoded = 0;
+  options.encode = [&, encode = options.encode](const RawRow& row, FileKind kind) {
+    ++n_encoded;
+    return encode(row, kind);
+  };
+  EXPECT_EQ(Prepare(options), PrepareOutcome::kDone);
+  const int n_rows = n_encoded.exchange(0);
+
+  options.folder = folder.path() + "/out";
   std::atomic<bool> cancelled = false;
   options.cancelled = &cancelled;
   options.on_progress = [&](uint64_t done, uint64_t total) { cancelled = done == total; };
   EXPECT_EQ(Prepare(options), PrepareOutcome::kCancelled);
+  EXPECT_GT(n_encoded, 0);
   options.cancelled = nullptr;
   options.on_progress = nullptr;
-  options.encode = [](const RawRow&, FileKind) -> EncodedRow {
-    ADD_FAILURE() << "a row is encoded again";
-    return {};
-  };
   EXPECT_EQ(Prepare(options), PrepareOutcome::kDone);
+  EXPECT_EQ(n_encoded, n_rows);
 }
 
 TEST(Prepare, AFinishedFolderIsLeftAlone) {

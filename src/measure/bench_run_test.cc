@@ -19,7 +19,10 @@ namespace {
 class BenchTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "bench_run_test";
+    // Its own for every case: cases run at the same time.
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              (std::string("bench_run_test_") +
+               testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

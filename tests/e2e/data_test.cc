@@ -23,13 +23,21 @@ bool Has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+/// One of 3000 words of three syllables.
+std::string Word(uint64_t idx) {
+  std::string word;
+  for (const uint64_t part : {idx / 240, idx / 15 % 16, idx % 15})
+    word += {"bcdfghjklmnprstv"[part % 16], "aeiou"[part % 5]};
+  return word;
+}
+
 std::string Rows(uint64_t seed, int n_rows, int n_words) {
   const CounterRng rng(seed);
   std::string rows;
   uint64_t at = 0;
   for (int i = 0; i < n_rows; ++i) {
     rows += "{\"text\": \"";
-    for (int w = 0; w < n_words; ++w) rows += "word" + std::to_string(rng.Bits(at++) % 3000) + " ";
+    for (int w = 0; w < n_words; ++w) rows += Word(rng.Bits(at++) % 3000) + " ";
     rows += "\"}\n";
   }
   return rows;
@@ -83,7 +91,7 @@ TEST_F(E2eData, TextToShardsAndBack) {
 
   const Finished shown =
       Mixtral({"data", "inspect", Path("out"), "--shard", "en-train-00000", "--count", "1"});
-  EXPECT_TRUE(Has(shown.out, "<s>word")) << shown.out;
+  EXPECT_TRUE(Has(shown.out, "<s>" + Word(CounterRng(1).Bits(0) % 3000))) << shown.out;
   const std::string line = Mixtral({"data", "inspect", Path("out"), "--domain", "fr", "--document",
                                     "2", "--count", "1", "--json"})
                                .out;

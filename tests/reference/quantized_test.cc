@@ -21,7 +21,8 @@ namespace {
 
 ModelConfig Blocks() {
   ModelConfig config = TinyConfig();
-  config.ffn_dim = 64;  // rows of whole blocks
+  config.dim = config.ffn_dim = 64;  // rows of two whole blocks, so of two groups of 32
+  config.head_dim = 16;
   return config;
 }
 
