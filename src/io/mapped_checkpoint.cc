@@ -202,7 +202,8 @@ void MappedCheckpoint::AddSafetensors(const std::string& single_name,
 void MappedCheckpoint::AddParsed(MappedFile file, SafetensorsFile parsed) {
   for (Fp8Tensor& tensor : parsed.fp8) {
     const std::string name = tensor.name;
-    if (tensors_.contains(name) || !fp8_.try_emplace(name, std::move(tensor), files_.size()).second)
+    if (tensors_.contains(name) ||
+        !fp8_.try_emplace(name, Fp8Entry{std::move(tensor), files_.size()}).second)
       Throw(ErrorCode::kCorrupt, "tensor name: expected once, found again, in {}:{}", file.path(),
             Printable(name));
   }

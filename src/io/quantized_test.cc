@@ -214,7 +214,7 @@ TEST(QuantizationConfig, OthersAreRefusedByName) {
   };
   for (const auto& [text, part] : refused) {
     const std::string error =
-        ErrorOf([&] { ParseQuantizationConfig(Json::Parse(text, "config.json")); });
+        ErrorOf([&, json = text] { ParseQuantizationConfig(Json::Parse(json, "config.json")); });
     EXPECT_TRUE(error.starts_with("unsupported: ")) << error;
     EXPECT_NE(error.find(part), std::string::npos) << error;
   }
