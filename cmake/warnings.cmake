@@ -23,6 +23,8 @@ target_compile_options(mixtral_flags INTERFACE -ffp-contract=off -fno-math-errno
 target_include_directories(mixtral_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 if(MIXTRAL_SANITIZE)
   target_compile_options(mixtral_flags INTERFACE -fsanitize=${MIXTRAL_SANITIZE} -fno-sanitize-recover=all
-    -fno-omit-frame-pointer)
+    -fno-omit-frame-pointer
+    # Clang 14 cannot assemble coroutines with it ("Cannot represent a difference across sections").
+    $<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>)
   target_link_options(mixtral_flags INTERFACE -fsanitize=${MIXTRAL_SANITIZE})
 endif()

@@ -216,14 +216,15 @@ void RunLoads(const std::string& path, const std::vector<LoadSize>& sizes) {
   int64_t n_preemptions = 0, n_hits = 0;
   uint64_t seed = 1;
   for (const LoadSize& size : sizes) {
+    ++seed;
     Load load(path,
               {.context = kContext,
                .cache_positions = size.pages * 64,
-               .prefix_bytes = seed % 2 == 0 ? size_t{1} << 15 : 0,
+               .prefix_bytes = seed % 2 == 1 ? size_t{1} << 15 : 0,
                .max_running = 6,
                .step_tokens = size.step_tokens,
                .prefill_tokens = 16},
-              size.n_jobs, ++seed);
+              size.n_jobs, seed);
     load.Run();
     n_preemptions += load.stats.preemptions_total;
     n_hits += load.stats.prefix_hits_total;
