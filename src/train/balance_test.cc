@@ -396,6 +396,9 @@ TEST(Adapters, OnChosenExpertsOnlyAndMergedByValue) {
   const Parameter& up = model.Find(TensorRole::kExpertUp, 1, 2);
   EXPECT_TRUE(torch::equal(up.base, before));
   EXPECT_GT((up.Value() - before).norm().item<double>(), 1e-3);
+  const torch::NoGradGuard no_grad;
+  EXPECT_TRUE(
+      torch::equal(WithoutAdapters(model).Find(TensorRole::kExpertUp, 1, 2).Value(), before));
   EXPECT_FALSE(model.Find(TensorRole::kExpertUp, 1, 1).lora_a.defined());
   EXPECT_THROW(AttachAdapters({2, 4, {"expert:9:0"}, 3}, &model), Error);
   EXPECT_THROW(AttachAdapters({2, 4, {"eggs"}, 3}, &model), Error);
