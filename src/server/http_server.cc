@@ -73,6 +73,9 @@ class HttpServer::Impl {
     asio::co_spawn(io_, Accept(), asio::detached);
     asio::co_spawn(io_, Tick(), asio::detached);
     io_.run();
+    // Answers that did not end in time: their exchanges and what makes them hold each other.
+    for (const auto& weak : connections_)
+      if (const auto connection = weak.lock()) connection->Close();
     error_code ignored;
     signals_.clear(ignored);  // from here on a signal ends the process
   }

@@ -116,7 +116,7 @@ TEST_F(E2eBatch, GoesOnWhereItWasStopped) {
 }
 
 TEST_F(E2eBatch, CtrlCKeepsWhatIsThere) {
-  WriteFile(in_, Requests(400, 200));
+  WriteFile(in_, Requests(400, 40));
   StalledChild child({"batch", in_, out_, ShippedModel(), "-q"});
   std::error_code none_yet;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
