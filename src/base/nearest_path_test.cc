@@ -3,6 +3,7 @@
 #include "base/nearest_path.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -13,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(NearestPathHint, NamesTheNearestEntry) {
-  const fs::path folder = fs::path(testing::TempDir()) / "nearest_path_test";
+  const fs::path folder =
+      fs::path(testing::TempDir()) / ("nearest_path_test_" + std::to_string(getpid()));
   fs::create_directories(folder / "models");
   std::ofstream(folder / "models" / "tiny-q8_0.gguf") << "x";
   std::ofstream(folder / "models" / "other.txt") << "x";

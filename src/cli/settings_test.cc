@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cli/command_line.h"
 
@@ -47,7 +48,7 @@ class SettingsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     setenv("MIXTRAL_NO_CONFIG", "1", 1);
-    folder_ = ::testing::TempDir() + "settings_test";
+    folder_ = ::testing::TempDir() + "settings_test_" + std::to_string(getpid());
     path_ = folder_ + ".config";
   }
   void TearDown() override {

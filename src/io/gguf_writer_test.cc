@@ -4,6 +4,7 @@
 #include "io/gguf_writer.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <vector>
@@ -17,7 +18,8 @@ namespace {
 class GgufWriterTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "gguf_writer_test";
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              ("gguf_writer_test_" + std::to_string(getpid()));
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

@@ -3,6 +3,7 @@
 #include "measure/bench_run.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <set>
@@ -19,11 +20,8 @@ namespace {
 class BenchTest : public testing::Test {
  protected:
   void SetUp() override {
-    // Its own for every case: cases run at the same time.
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              (std::string("bench_run_test_") +
-               testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
+    folder_ =
+        std::filesystem::path(testing::TempDir()) / ("bench_run_test_" + std::to_string(getpid()));
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }

@@ -3,6 +3,7 @@
 #include "measure/machine.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -20,7 +21,8 @@ TEST(Machine, CpuName) {
 }
 
 TEST(Machine, CachesAreCountedOnce) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "machine_test";
+  const auto folder =
+      std::filesystem::path(testing::TempDir()) / ("machine_test_" + std::to_string(getpid()));
   std::filesystem::remove_all(folder);
   const auto write = [&](int cpu, const std::string& size, const std::string& shared) {
     const auto cache = folder / ("cpu" + std::to_string(cpu)) / "cache" / "index3";
