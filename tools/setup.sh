@@ -5,7 +5,7 @@
 
 BUILD_PACKAGES="g++ cmake ninja-build pkg-config nlohmann-json3-dev libfmt-dev libspdlog-dev
   libsentencepiece-dev libcli11-dev libedit-dev zlib1g-dev libzstd-dev libssl-dev
-  libboost1.81-dev prometheus-cpp-dev
+  libboost1.81-dev prometheus-cpp-dev libcurl4-openssl-dev
   libgtest-dev libbenchmark-dev python3"
 # The trainer, built where they are installed; ./quickstart does without.
 TRAIN_PACKAGES="libtorch-dev libgloo-dev libopenblas0-pthread libyaml-cpp-dev"
