@@ -116,6 +116,33 @@ std::vector<float> RunGemv(Problem& p, const MatrixSlots& slots, int act) {
   return {out.as<float>(), out.as<float>() + p.n_rows};
 }
 
+/// out [n_tokens, n_rows] of one call for all tokens.
+std::vector<float> RunGemvTogether(Problem& p, const std::vector<int32_t>& act_rows) {
+  const size_t stride = static_cast<size_t>(p.n_rows) + 3, n_rows = stride - 3;
+  Bytes out(stride * act_rows.size() * 4, 4);
+  p.slots.gemv_rows.fn({.weights = p.Row(0),
+                        .row_bytes = p.row_bytes,
+                        .n_rows = p.n_rows,
+                        .cols = p.cols,
+                        .act = p.acts.data(),
+                        .out = out.as<float>(),
+                        .n_tokens = static_cast<int>(act_rows.size()),
+                        .act_stride = p.act_stride,
+                        .act_rows = act_rows.data(),
+                        .out_stride = static_cast<int64_t>(stride)});
+  std::vector<float> result;
+  for (size_t at = 0; at < stride * act_rows.size(); ++at) {
+    const float value = out.as<float>()[at];
+    if (at % stride < n_rows) {
+      result.push_back(value);
+    } else {
+      EXPECT_EQ(BitsOf(value), 0xFFFFFFFFu) << "written beyond n_rows, token " << at / stride;
+    }
+  }
+  EXPECT_TRUE(out.EndUntouched());
+  return result;
+}
+
 /// Row r times act t in double, and the bound of float arithmetic: every addition may lose 2^-24 of
 /// a partial sum, and partial sums (of scales times quants and of minimums) stay below range.
 void ExpectNear(Problem& p, int r, int t, float got) {
@@ -146,7 +173,7 @@ void Check(const Param& param, int n_rows, int n_tokens, int cols, Fill fill) {
   std::vector<int32_t> act_rows;  // identity for even n_tokens: acts as nullptr
   for (int t = 0; t < n_tokens; ++t)
     act_rows.push_back(n_tokens % 2 == 0 ? t : (t * 5 + 2) % (n_tokens + 2));
-  const std::vector<float> gemm = RunGemm(p, act_rows);
+  const std::vector<float> gemm = RunGemm(p, act_rows), together = RunGemvTogether(p, act_rows);
   const KernelTable scalar = BuildTable(Isa::kScalar);
   for (int t = 0; t < n_tokens; ++t) {
     const int act = act_rows[static_cast<size_t>(t)];
@@ -155,6 +182,8 @@ void Check(const Param& param, int n_rows, int n_tokens, int cols, Fill fill) {
     for (int r = 0; r < n_rows; ++r) {
       const float got = gemm[static_cast<size_t>(t * n_rows + r)];
       ASSERT_EQ(BitsOf(got), BitsOf(gemv[static_cast<size_t>(r)])) << "gemm, gemv: row " << r;
+      ASSERT_EQ(BitsOf(got), BitsOf(together[static_cast<size_t>(t * n_rows + r)]))
+          << "gemm, gemv of several tokens: row " << r << " token " << t;
       if (Quantised(param.dtype) && param.compute == Compute::kFast) {
         ASSERT_EQ(BitsOf(got), BitsOf(expected[static_cast<size_t>(r)])) << "scalar: row " << r;
       }

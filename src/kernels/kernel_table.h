@@ -87,9 +87,25 @@ struct GemvRowsArgs {
   size_t row_bytes;
   int n_rows;  // 1..kTileRows
   int cols;
-  const void* act;  // one activation row
-  float* out;       // [n_rows]
+  const void* act;  // activation rows
+  float* out;       // out[t * out_stride + r], r < n_rows: nothing else is written
+  // For more tokens than one, which share the reading of the file rows where a kernel can:
+  int n_tokens = 1;
+  size_t act_stride = 0;              // bytes between activation rows
+  const int32_t* act_rows = nullptr;  // [n_tokens] as in GemmTileArgs
+  int64_t out_stride = 0;
 };
+/// Calls one(args of that token) for each of them: for kernels that gain nothing from several.
+template <void (*kOne)(const GemvRowsArgs&) noexcept>
+void EachToken(const GemvRowsArgs& args) noexcept {
+  for (int t = 0; t < args.n_tokens; ++t) {
+    GemvRowsArgs one = args;
+    const auto row = static_cast<size_t>(args.act_rows != nullptr ? args.act_rows[t] : t);
+    one.act = static_cast<const std::byte*>(args.act) + row * args.act_stride;
+    one.out = args.out + t * args.out_stride;
+    kOne(one);
+  }
+}
 
 using QuantizeRowsFn = void(const QuantizeRowsArgs&) noexcept;
 using PackTileFn = void(const PackTileArgs&) noexcept;

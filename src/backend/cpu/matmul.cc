@@ -16,10 +16,10 @@ namespace {
 constexpr int64_t kLeastMacsPerTask = int64_t{1} << 18, kMostMacsPerTask = int64_t{1} << 21;
 constexpr int kTasksPerThread = 4;  // so that threads end together
 
-/// From how many tokens on packing a tile pays; below, each token reads the file rows. One thread,
-/// 4096 x 4096, AVX2 kernels on an AMD EPYC (2026-11): e.g. Q4_K 2 tokens 0.65 ms unpacked, 0.56 ms
-/// packed; F16 12 tokens 7.1 ms and 7.4 ms. A single token never packs: that would read a tile more
-/// than the file rows.
+/// From how many tokens on packing a tile pays; below, gemv_rows reads the file rows. One thread,
+/// AVX2 kernels on an AMD EPYC (2026-11): e.g. F16 4096 x 4096 12 tokens 7.1 ms unpacked and 7.4 ms
+/// packed; Q4_K 1024 x 4096 4 tokens 0.77 and 0.81, 5 tokens 1.03 and 0.94 ms. A single token never
+/// packs: that would read a tile more than the file rows.
 constexpr int PackFromTokens(DType dtype) {
   switch (dtype) {
     case DType::kF16:
@@ -28,6 +28,9 @@ constexpr int PackFromTokens(DType dtype) {
     case DType::kF32:
     case DType::kQ8_0:
       return 8;
+    case DType::kQ4_K:
+    case DType::kQ5_K:  // their gemv_rows decodes once for up to four tokens
+      return 5;
     case DType::kQ6_K:
     case DType::kIQ4_NL:
     case DType::kIQ4_XS:
@@ -185,15 +188,16 @@ void ApplyTile(const TileJob& job, const TileView& tile, const std::byte* packed
   }
   const auto* rows = static_cast<const std::byte*>(job.weight.data) +
                      static_cast<size_t>(tile.first_row) * job.weight.row_bytes;
-  for (int t = 0; t < n_tokens; ++t) {
-    const auto act_row = static_cast<size_t>(act_rows == nullptr ? t : act_rows[t]);
-    job.slots->gemv_rows.fn({.weights = rows,
-                             .row_bytes = job.weight.row_bytes,
-                             .n_rows = tile.n_rows,
-                             .cols = cols,
-                             .act = acts + act_row * job.act_stride,
-                             .out = out + t * out_stride});
-  }
+  job.slots->gemv_rows.fn({.weights = rows,
+                           .row_bytes = job.weight.row_bytes,
+                           .n_rows = tile.n_rows,
+                           .cols = cols,
+                           .act = acts,
+                           .out = out,
+                           .n_tokens = n_tokens,
+                           .act_stride = job.act_stride,
+                           .act_rows = act_rows,
+                           .out_stride = out_stride});
 }
 
 }  // namespace mixtral::cpu

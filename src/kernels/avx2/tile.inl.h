@@ -150,6 +150,12 @@ void GemmTile(const GemmTileArgs& args) noexcept {
   }
 }
 
+inline ActParts TokenParts(const GemvRowsArgs& args, const ActLayout& layout, int token) {
+  const int row = args.act_rows != nullptr ? args.act_rows[token] : token;
+  return PartsOf(
+      layout, static_cast<const std::byte*>(args.act) + static_cast<size_t>(row) * args.act_stride);
+}
+
 /// Gemv: kForm, kBlock and Eight(rows, address of the next rows, n_blocks, activation).
 template <class Gemv>
 void GemvRows(const GemvRowsArgs& args) noexcept {
@@ -163,6 +169,54 @@ void GemvRows(const GemvRowsArgs& args) noexcept {
     high = Gemv::Eight(RowsFrom(args.weights, args.row_bytes, 8, args.n_rows),
                        base + 16 * args.row_bytes, n_blocks, x);
   StoreResults(args.out, args.n_rows, low, high);
+}
+
+/// Gemv: kForm, kBlock, kTokens (<= 4) and Few<n>(rows, address of the next rows, n_blocks,
+/// activations, acc), for n tokens that share what is done to the weights.
+template <class Gemv, int kN>
+void GemvFew(const GemvRowsArgs& args, int first) {
+  const ActLayout layout = LayoutOf(Gemv::kForm, args.cols);
+  ActParts x[kN];
+  for (int t = 0; t < kN; ++t) x[t] = TokenParts(args, layout, first + t);
+  const int n_blocks = args.cols / Gemv::kBlock;
+  const auto next = reinterpret_cast<uintptr_t>(args.weights) + 8 * args.row_bytes;
+  __m256 low[kN], high[kN] = {};
+  Gemv::template Few<kN>(RowsFrom(args.weights, args.row_bytes, 0, args.n_rows), next, n_blocks, x,
+                         low);
+  if (args.n_rows > 8)
+    Gemv::template Few<kN>(RowsFrom(args.weights, args.row_bytes, 8, args.n_rows),
+                           next + 8 * args.row_bytes, n_blocks, x, high);
+  for (int t = 0; t < kN; ++t)
+    StoreResults(args.out + (first + t) * args.out_stride, args.n_rows, low[t], high[t]);
+}
+template <class Gemv>
+void GemvTokens(const GemvRowsArgs& args) noexcept {
+  int n_groups = (args.n_tokens + Gemv::kTokens - 1) / Gemv::kTokens;
+  for (int t = 0; n_groups > 0; --n_groups) {
+    const int n = (args.n_tokens - t + n_groups - 1) / n_groups;
+    switch (n) {
+      case 1:
+        GemvFew<Gemv, 1>(args, t);
+        break;
+      case 2:
+        GemvFew<Gemv, 2>(args, t);
+        break;
+      case 3:
+        GemvFew<Gemv, 3>(args, t);
+        break;
+      default:
+        GemvFew<Gemv, 4>(args, t);
+        break;
+    }
+    t += n;
+  }
+}
+template <class Gemv>
+constexpr GemvRowsFn* GemvOf() {
+  if constexpr (requires { Gemv::kTokens; })
+    return &GemvTokens<Gemv>;
+  else
+    return &EachToken<&GemvRows<Gemv>>;
 }
 
 /// Type: BlockOf (the file's block), Tile (that of 16 rows) and PackEight(rows, offset of the
@@ -193,6 +247,6 @@ void InstallMatrix(KernelTable& table, QuantizeRowsFn* quantize) {
       {quantize, Isa::kAvx2},
       {&PackTile<Type>, Isa::kAvx2},
       {&GemmTile<Gemm>, Isa::kAvx2},
-      {&GemvRows<Gemv>, Isa::kAvx2},
+      {GemvOf<Gemv>(), Isa::kAvx2},
       &TileBytes<Type>};
 }

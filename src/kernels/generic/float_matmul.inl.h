@@ -168,7 +168,7 @@ inline void InstallExactBlocks(KernelTable& table, Isa isa, QuantizeRowsFn* quan
                                BlockList<Blocks...>) {
   auto& exact = table.matrix[static_cast<size_t>(Compute::kExact)];
   ((exact[Index(Blocks::kDType)] = FloatSlots(isa, quantize, &PackFloatTile<BlockRow<Blocks>>,
-                                              &ExactGemvRows<BlockRow<Blocks>>)),
+                                              &EachToken<&ExactGemvRows<BlockRow<Blocks>>>)),
    ...);
 }
 
@@ -176,12 +176,12 @@ inline void InstallExactBlocks(KernelTable& table, Isa isa, QuantizeRowsFn* quan
 inline void InstallFloatSlots(KernelTable& table, Isa isa, QuantizeRowsFn* quantize) {
   auto& exact = table.matrix[static_cast<size_t>(Compute::kExact)];
   auto& fast = table.matrix[static_cast<size_t>(Compute::kFast)];
-  exact[Index(DType::kF32)] =
-      FloatSlots(isa, quantize, &PackFloatTile<PlainRow<F32Elements>>, &FloatGemvRows<F32Elements>);
-  exact[Index(DType::kF16)] =
-      FloatSlots(isa, quantize, &PackFloatTile<PlainRow<F16Elements>>, &FloatGemvRows<F16Elements>);
+  exact[Index(DType::kF32)] = FloatSlots(isa, quantize, &PackFloatTile<PlainRow<F32Elements>>,
+                                         &EachToken<&FloatGemvRows<F32Elements>>);
+  exact[Index(DType::kF16)] = FloatSlots(isa, quantize, &PackFloatTile<PlainRow<F16Elements>>,
+                                         &EachToken<&FloatGemvRows<F16Elements>>);
   exact[Index(DType::kBF16)] = FloatSlots(isa, quantize, &PackFloatTile<PlainRow<Bf16Elements>>,
-                                          &FloatGemvRows<Bf16Elements>);
+                                          &EachToken<&FloatGemvRows<Bf16Elements>>);
   InstallExactBlocks(table, isa, quantize, AllBlocks{});
   for (const DType plain : {DType::kF32, DType::kF16, DType::kBF16})
     fast[Index(plain)] = exact[Index(plain)];

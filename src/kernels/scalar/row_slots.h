@@ -64,8 +64,8 @@ struct RowSlots {
   }
   static void Install(KernelTable& table, QuantizeRowsFn* quantize) {
     table.matrix[static_cast<size_t>(Compute::kFast)][Index(Type::kDType)] = {
-        Type::kForm,           {quantize, Isa::kScalar}, {&Pack, Isa::kScalar},
-        {&Gemm, Isa::kScalar}, {&Gemv, Isa::kScalar},    &TileBytes};
+        Type::kForm,           {quantize, Isa::kScalar},          {&Pack, Isa::kScalar},
+        {&Gemm, Isa::kScalar}, {&EachToken<&Gemv>, Isa::kScalar}, &TileBytes};
   }
 };
 
