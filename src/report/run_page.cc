@@ -8,35 +8,11 @@
 
 #include "base/error.h"
 #include "base/strings.h"
+#include "report/page.h"
 #include "report/svg_chart.h"
 
 namespace mixtral::report {
 namespace {
-
-constexpr std::string_view kStyle = R"(
-:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --page: #fff; --card: #f6f6f4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --soft: #a0a0a0; --line: #3a3a3a; --page: #181818; --card: #222; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
-  max-width: 1120px; padding: 24px; }
-h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 28px 0 8px; }
-h3 { font-size: 13px; font-weight: 600; margin: 12px 0 2px; color: var(--soft); }
-.figures { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0; padding: 0; }
-.figures div { background: var(--card); border-radius: 8px; padding: 10px 14px; min-width: 104px; }
-.figures b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; }
-.figures span, .note { color: var(--soft); font-size: 13px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 8px 28px; }
-svg { width: 100%; height: auto; display: block; }
-.tick { font-size: 11px; fill: var(--soft); } .grid { stroke: var(--line); stroke-width: 1; }
-.line { fill: none; stroke-width: 1.8; } .faint { fill: none; stroke-width: 1; opacity: .3; }
-.legend { margin: 2px 0 0 62px; font-size: 13px; display: flex; flex-wrap: wrap; gap: 4px 16px; }
-.legend i { display: inline-block; width: 12px; height: 3px; margin-right: 6px; vertical-align: middle; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid var(--line); }
-td:first-child, th:first-child { text-align: left; }
-li { margin: 2px 0; } .scale { display: inline-block; width: 120px; height: 10px; vertical-align: middle;
-  background: linear-gradient(90deg, #2166ac, #f0f0ec, #c8500a); margin: 0 6px; }
-)";
 
 using Field = std::optional<double> StepMetrics::*;
 
@@ -147,10 +123,6 @@ std::string Alarms(const RunMetrics& metrics) {
   return items.empty() ? "" : "<section><h2>Alarms</h2><ul>" + items + "</ul></section>\n";
 }
 
-std::string Figure(const std::string& value, std::string_view name) {
-  return fmt::format("<div><b>{}</b><span>{}</span></div>", value, name);
-}
-
 double Median(std::vector<Point> points) {
   if (points.empty()) return 0;
   const auto middle = points.begin() + static_cast<std::ptrdiff_t>(points.size() / 2);
@@ -161,32 +133,28 @@ double Median(std::vector<Point> points) {
 
 std::string Figures(const RunMetrics& metrics) {
   const StepMetrics& last = metrics.steps.back();
-  std::string text = Figure(Number(static_cast<double>(last.step)), "steps") +
-                     Figure(HumanCount(static_cast<uint64_t>(last.tokens)), "tokens") +
-                     Figure(fmt::format("{:.4f}", last.loss), "last training loss");
+  std::string text = PageFigure(Number(static_cast<double>(last.step)), "steps") +
+                     PageFigure(HumanCount(static_cast<uint64_t>(last.tokens)), "tokens") +
+                     PageFigure(fmt::format("{:.4f}", last.loss), "last training loss");
   if (!metrics.evaluations.empty() && !metrics.evaluations.back().domains.empty()) {
     double sum = 0;
     for (const auto& [domain, result] : metrics.evaluations.back().domains) sum += result.loss;
     const auto n = static_cast<double>(metrics.evaluations.back().domains.size());
-    text += Figure(fmt::format("{:.4f}", sum / n), "held-out loss, mean of domains");
+    text += PageFigure(fmt::format("{:.4f}", sum / n), "held-out loss, mean of domains");
   }
   const auto speed = Curve(metrics, &StepMetrics::tokens_per_second);
-  if (!speed.empty()) text += Figure(fmt::format("{:.0f}", Median(speed)), "tokens/s, median");
+  if (!speed.empty()) text += PageFigure(fmt::format("{:.0f}", Median(speed)), "tokens/s, median");
   const auto mfu = Curve(metrics, &StepMetrics::mfu);
-  if (!mfu.empty()) text += Figure(fmt::format("{:.1f} %", 100 * Median(mfu)), "MFU, median");
-  if (last.accuracy) text += Figure(fmt::format("{:.1f} %", 100 * *last.accuracy), "DPO accuracy");
+  if (!mfu.empty()) text += PageFigure(fmt::format("{:.1f} %", 100 * Median(mfu)), "MFU, median");
+  if (last.accuracy)
+    text += PageFigure(fmt::format("{:.1f} %", 100 * *last.accuracy), "DPO accuracy");
   return "<div class='figures'>" + text + "</div>\n";
 }
 
 }  // namespace
 
 std::string RunPage(const RunMetrics& metrics, const std::string& title) {
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-      "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-      "<title>{0}</title><style>{1}</style></head>\n<body><h1>{0}</h1>"
-      "<p class='note'>A training run of mixtral</p>\n",
-      Escaped(title), kStyle);
+  std::string page = PageHead(title, "A training run of mixtral");
   page += Figures(metrics) + Alarms(metrics) + "<div class='charts'>\n";
   page += LossChart(metrics) + HeldoutChart(metrics);
   page += FieldChart(metrics, &StepMetrics::margin, "Reward margin", "margin");
@@ -196,7 +164,7 @@ std::string RunPage(const RunMetrics& metrics, const std::string& title) {
   page += FieldChart(metrics, &StepMetrics::balance, "Balance loss", "balance loss");
   page += FieldChart(metrics, &StepMetrics::tokens_per_second, "Speed", "tokens/s");
   page += "</div>\n" + HeldoutTable(metrics) + LoadMaps(metrics);
-  return page + "</body></html>\n";
+  return page + PageEnd();
 }
 
 }  // namespace mixtral::report

@@ -44,7 +44,7 @@ void Widen(Range* range) {
   range->high += by;
 }
 
-std::string Axes(const Frame& frame, const std::string& y_label) {
+std::string Axes(const Frame& frame, const LineChart& chart) {
   std::string svg;
   for (const double tick : Ticks(frame.y.low, frame.y.high, 5)) {
     const double y = frame.Y(tick);
@@ -58,12 +58,12 @@ std::string Axes(const Frame& frame, const std::string& y_label) {
     svg += fmt::format("<text class='tick' x='{:.1f}' y='{:.1f}' text-anchor='middle'>{}</text>",
                        frame.X(tick), kHeight - kBottom + 16, Number(tick));
   }
-  svg += fmt::format("<text class='tick' x='{:.1f}' y='{:.1f}' text-anchor='end'>step</text>",
-                     kWidth - kRight, kHeight - 4);
+  svg += fmt::format("<text class='tick' x='{:.1f}' y='{:.1f}' text-anchor='end'>{}</text>",
+                     kWidth - kRight, kHeight - 4, Escaped(chart.x_label));
   svg += fmt::format(
       "<text class='tick' x='4' y='{:.1f}' transform='rotate(-90 12 {:.1f})' "
       "text-anchor='middle'>{}</text>",
-      kHeight / 2, kHeight / 2, Escaped(y_label));
+      kHeight / 2, kHeight / 2, Escaped(chart.y_label));
   return svg;
 }
 
@@ -82,15 +82,16 @@ std::string Path(const Series& series, const Frame& frame, const char* colour) {
                      colour, path);
 }
 
-std::string Marks(const Series& series, const Frame& frame, const char* colour) {
+std::string Marks(const Series& series, const Frame& frame, const char* colour,
+                  const std::string& x_label) {
   std::string svg;
   for (const Point& point : series.points)
     if (IsFinite(point))
       svg += fmt::format(
-          "<circle cx='{:.1f}' cy='{:.1f}' r='3' fill='{}'><title>{} at step {}: "
+          "<circle cx='{:.1f}' cy='{:.1f}' r='3' fill='{}'><title>{} at {} {}: "
           "{}</title></circle>",
-          frame.X(point.x), frame.Y(point.y), colour, Escaped(series.name), Number(point.x),
-          Number(point.y));
+          frame.X(point.x), frame.Y(point.y), colour, Escaped(series.name), Escaped(x_label),
+          Number(point.x), Number(point.y));
   return svg;
 }
 
@@ -172,14 +173,14 @@ std::string DrawLines(const LineChart& chart) {
   if (chart.starts_at_zero) frame.y.Add(0);
   Widen(&frame.x);
   Widen(&frame.y);
-  std::string svg = fmt::format("<svg viewBox='0 0 {} {}' role='img'>", kWidth, kHeight) +
-                    Axes(frame, chart.y_label);
+  std::string svg =
+      fmt::format("<svg viewBox='0 0 {} {}' role='img'>", kWidth, kHeight) + Axes(frame, chart);
   std::string legend;
   size_t colour_idx = 0;
   for (const Series& series : chart.series) {
     const char* colour = kColours[(series.is_faint ? 0 : colour_idx++) % kColours.size()];
     svg += Path(series, frame, colour);
-    if (series.has_marks) svg += Marks(series, frame, colour);
+    if (series.has_marks) svg += Marks(series, frame, colour, chart.x_label);
     if (!series.is_faint && !series.name.empty())
       legend +=
           fmt::format("<span><i style='background:{}'></i>{}</span>", colour, Escaped(series.name));

@@ -24,6 +24,7 @@ struct LineChart {
   std::string y_label;
   std::vector<Series> series;
   bool starts_at_zero = false;
+  std::string x_label = "step";
 };
 
 /// An <svg> element of 720 x 260; empty when no series has a finite point.
