@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "data/row_reader.h"
+#include "eval/test_sandbox.h"
 
 namespace mixtral::eval {
 namespace {
@@ -63,13 +64,9 @@ TEST(CodeTasksTest, MbppShowsExamplesBetweenItsMarks) {
 class CodeRunTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists("/usr/bin/python3")) GTEST_SKIP() << "no /usr/bin/python3";
-    try {
-      sandbox_.emplace(SandboxLimits{.seconds = 60});
-    } catch (const Error& error) {
-      ASSERT_EQ(error.code(), ErrorCode::kUnsupported);
-      GTEST_SKIP() << error.what();
-    }
+    std::string why_not;
+    sandbox_ = PatientSandbox(&why_not);
+    if (!sandbox_) GTEST_SKIP() << why_not;
   }
   /// Rows of a published file; none where it is not at hand.
   static std::vector<Json> Rows(const std::string& name) {

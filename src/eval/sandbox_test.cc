@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "eval/test_sandbox.h"
 
 namespace mixtral::eval {
 namespace {
@@ -21,15 +22,9 @@ namespace {
 class SandboxTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists("/usr/bin/python3")) GTEST_SKIP() << "no /usr/bin/python3";
-    try {
-      // Starting Python takes seconds on a loaded machine; tests that run into the limit shorten
-      // it.
-      sandbox_.emplace(SandboxLimits{.seconds = 60});
-    } catch (const Error& error) {
-      ASSERT_EQ(error.code(), ErrorCode::kUnsupported);
-      GTEST_SKIP() << error.what();
-    }
+    std::string why_not;
+    sandbox_ = PatientSandbox(&why_not);
+    if (!sandbox_) GTEST_SKIP() << why_not;
   }
 
   void ExpectFinished(std::string_view source) {
