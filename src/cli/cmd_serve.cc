@@ -37,6 +37,7 @@ struct ServeFlags {
   int experts_per_token = 0;
   int max_body_mib = 16, max_output_kib = 1024, cache_mib = 0;
   float drain = 30, header_timeout = 10, body_timeout = 60, keep_alive = 75, stall = 30, ping = 15;
+  float queue_timeout = 300;
   bool expert_metrics = false, no_access_log = false;
 
   bool Parse(Arguments arguments);
@@ -56,6 +57,8 @@ void ServeFlags::AddService(CommandLine& line) {
            "Requests that wait; more get 429 (default 512)");
   line.Int("--max-queued-tokens", &service.max_queued_tokens, {1, kMaxInt},
            "Prompt tokens of those that wait (default 1048576)");
+  line.Real("--queue-timeout", &queue_timeout, {0, 86400},
+            "Seconds that a request may wait; then 503; 0: no limit (default 300)");
   line.Int("--cache-mib", &cache_mib, {0, 1 << 30},
            "Memory of keys and values in MiB (default: a quarter of what is free at most)");
   line.Int("--step-tokens", &service.step_tokens, {1, 1 << 20},
@@ -113,6 +116,7 @@ bool ServeFlags::Parse(Arguments arguments) {
   server.limits.ping_seconds = ping;
   server.drain_seconds = drain;
   service.cache_bytes = static_cast<size_t>(cache_mib) * kMiB;
+  service.queue_seconds = queue_timeout;
   if (expert_metrics) server.expert_metrics = server::ExpertMetrics::kOn;
   return true;
 }

@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/routing_watch.h"
 #include "engine/sampler.h"
+#include "engine/step_histograms.h"
 #include "engine/step_runner.h"
 #include "engine/token_scores.h"
 
@@ -71,6 +72,7 @@ struct ServiceEvent {
   std::vector<TokenRouting> prompt_routing;  // once, when return_routing
   std::vector<float> hidden;                 // once, when pooled: [D]
   std::optional<Error> error;                // the request is over: the model failed on it
+  bool waited_too_long = false;              // it is over and never began: queue_seconds
   bool done = false;                         // the last event of the request
   ServiceUsage usage;                        // as of now
 };
@@ -89,6 +91,7 @@ struct ServiceOptions {
   int max_running = 64;  // sequences in a step
   int max_queued = 512;  // requests waiting
   int64_t max_queued_tokens = 1 << 20;
+  double queue_seconds = 0;  // a request that has not begun after so long is over; 0 = no limit
   int step_tokens = 512;     // rows of one forward step
   int prefill_tokens = 128;  // prompt rows beside running streams, so that they do not stall
 };
@@ -102,9 +105,9 @@ struct ServiceStats {
   int64_t cache_positions = 0, cache_used = 0, cache_reusable = 0;  // positions
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
   int64_t steps_total = 0, preemptions_total = 0, finished_total = 0, cancelled_total = 0,
-          failed_total = 0;
+          failed_total = 0, expired_total = 0;
   int64_t prefix_queries_total = 0, prefix_hits_total = 0;  // tokens
-  double step_seconds_total = 0;
+  StepHistograms steps;
   std::vector<int64_t> expert_tokens;   // [L, E] assignments since the start
   std::vector<int64_t> first_repeats;   // [L] first choice same as the token before
   std::vector<int64_t> either_repeats;  // [L] first or second choice in common

@@ -95,6 +95,7 @@ void ServiceLoop::Step() {
   const auto start = ServiceClock::now();
   MakePlan();
   BeginPlanned();
+  EndExpired();
   if (begun_.requests > 0 && on_stats) on_stats();  // there is room in the queue before the step
   ReservePlanned();
   RunPlanned();
@@ -106,7 +107,8 @@ void ServiceLoop::Step() {
   }
   const double seconds = SecondsSince(start);
   cost_.Record(n_streams, n_rows - n_streams, seconds);
-  stats_.step_seconds_total += seconds;
+  stats_.steps.rows.Add(n_rows);
+  stats_.steps.seconds.Add(seconds);
   ++stats_.steps_total;
   Tell();
 }
@@ -199,6 +201,20 @@ void ServiceLoop::BeginPlanned() {
       stats_.prefix_queries_total += std::ssize(owner.request.prompt);
       stats_.prefix_hits_total += items_[i].length;
     }
+  }
+}
+
+/// Those that could not begin in this step and have waited for too long; told with its news.
+void ServiceLoop::EndExpired() {
+  if (options_.queue_seconds == 0) return;
+  const auto oldest = ServiceClock::now() - std::chrono::duration<double>(options_.queue_seconds);
+  std::vector<LiveRequest*> expired;  // stopping takes them out of the set
+  for (const Lane* lane : waiting_)
+    if (!lane->owner->started && lane->owner->submitted < oldest) expired.push_back(lane->owner);
+  for (LiveRequest* request : expired) {
+    request->event.waited_too_long = true;
+    ++stats_.expired_total;
+    Stop(request, FinishReason::kCancelled);
   }
 }
 

@@ -67,6 +67,7 @@ class ServiceLoop {
   SchedItem WaitingItem(const Lane& lane, PrefixCache::Hit* hit);
   void MakePlan();
   void BeginPlanned();
+  void EndExpired();
   void ReservePlanned();
   void RunPlanned();
   void AddRows(Lane* lane, int n_rows);

@@ -67,6 +67,9 @@ ServiceOptions FillOptions(const Engine& engine, ServiceOptions options, uint64_
   CheckAtLeast("max_running", options.max_running, 1);
   CheckAtLeast("max_queued", options.max_queued, 1);
   CheckAtLeast("max_queued_tokens", options.max_queued_tokens, 1);
+  if (!(options.queue_seconds >= 0))
+    Throw(ErrorCode::kInvalidArgument, "queue_seconds: expected 0 or more, found {}",
+          options.queue_seconds);
   CheckAtLeast("step_tokens", options.step_tokens, 1);
   CheckAtLeast("prefill_tokens", options.prefill_tokens, 1);
   options.context = ChooseContext(engine.config(), options.context);

@@ -165,6 +165,32 @@ TEST_F(ServiceWays, CancelledInEveryPhase) {
   EXPECT_EQ(outcomes_.Wait(2).n_done, 1) << "one last event";
 }
 
+TEST_F(ServiceWays, WhatCannotBeginInTimeIsOver) {
+  ServiceOptions options = kOptions;
+  options.queue_seconds = 1e-9;  // whoever does not begin in the first step that it sees is over
+  Open(options);
+  CloseGate();
+  ServiceRequest request = Request(4, 3);
+  request.n = 2;  // both places
+  RequestId id = 0;
+  ASSERT_EQ(service_->Submit(request, outcomes_.For(0), &id), SubmitResult::kAccepted);
+  WaitAtGate();
+  std::atomic<bool> has_expired = false;
+  const auto watch = [&](const ServiceEvent& event) { has_expired = event.waited_too_long; };
+  ASSERT_EQ(service_->Submit(request, outcomes_.For(1, watch), &id), SubmitResult::kAccepted);
+  OpenGate();
+  for (const int choice : {0, 1}) {
+    EXPECT_EQ(outcomes_.Wait(0).choices.at(choice).tokens.size(), 3u) << "it began at once";
+    EXPECT_EQ(outcomes_.Wait(1).choices.at(choice).finish, FinishReason::kCancelled);
+    EXPECT_TRUE(outcomes_.Wait(1).choices.at(choice).tokens.empty());
+  }
+  EXPECT_TRUE(has_expired);
+  EXPECT_EQ(outcomes_.Wait(1).n_events, 1);
+  EXPECT_EQ(service_->Stats().expired_total, 1);
+  EXPECT_EQ(service_->Stats().cancelled_total, 0);
+  ExpectIdle();
+}
+
 TEST_F(ServiceWays, DrainingFinishesWhatRuns) {
   RequestId id = 0;
   ASSERT_EQ(service_->Submit(Request(20, 30), outcomes_.For(0), &id), SubmitResult::kAccepted);

@@ -60,9 +60,8 @@ class Run : public std::enable_shared_from_this<Run> {
   void OnSubmitted(const std::vector<RequestId>& ids) {
     is_submitted_ = true;
     if (!exchange_->is_over()) answer_->OnAccepted();
-    exchange_->OnGone([self = shared_from_this(), ids] {
-      for (const RequestId id : ids) self->context_.model->service.Cancel(id);
-    });
+    ids_ = ids;
+    exchange_->OnGone([self = shared_from_this()] { self->CancelAll(); });
     for (auto& [i, event] : std::exchange(early_, {})) Take(i, event);
   }
 
@@ -75,6 +74,7 @@ class Run : public std::enable_shared_from_this<Run> {
     Count(event);
     usages_[i] = event.usage;
     if (exchange_->is_over()) answer_ = nullptr;  // the client has gone: only the counting goes on
+    if (event.waited_too_long) return BreakExpired();
     if (event.error) return Break(*event.error);
     if (answer_ != nullptr) answer_->OnEvent(i, event);
     if (event.done && --n_open_ == 0) Finish();
@@ -119,11 +119,31 @@ class Run : public std::enable_shared_from_this<Run> {
     answer_ = nullptr;
   }
 
+  /// Of requests that are over: nothing.
+  void CancelAll() {
+    for (const RequestId id : ids_) context_.model->service.Cancel(id);
+  }
+
+  void BreakExpired() {
+    context_.metrics->Rejected("queue_timeout");
+    HttpError failure(503,
+                      fmt::format("the request has waited {} seconds for its turn, try again later",
+                                  context_.model->service.options().queue_seconds),
+                      "", "queue_timeout");
+    failure.retry_after = 5;
+    BreakWith(failure);
+  }
+
   void Break(const Error& error) {
-    is_over_ = true;
-    exchange_->facts().finish = "error";
     HttpError failure = ToHttpError(error);
     if (failure.status() < 500) failure = HttpError(500, error.what());
+    BreakWith(failure);
+  }
+
+  void BreakWith(const HttpError& failure) {
+    is_over_ = true;
+    exchange_->facts().finish = "error";
+    CancelAll();  // the other prompts of the request
     if (answer_ != nullptr) {
       answer_->OnBroken(failure);
       exchange_->Reply(ErrorReply(failure, answer_->error_style()));  // if no events were begun
@@ -135,6 +155,7 @@ class Run : public std::enable_shared_from_this<Run> {
   HandlerContext context_;
   std::unique_ptr<Answer> answer_;
   std::vector<std::pair<size_t, ServiceEvent>> early_;
+  std::vector<RequestId> ids_;
   std::vector<ServiceUsage> usages_;
   std::map<int, Clock::time_point> last_token_;  // by choice
   std::string finish_;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "server/json_writer.h"
+#include "server/routing_figures.h"
 
 namespace mixtral::server {
 namespace {
@@ -25,38 +26,14 @@ void WriteModel(const ServedModel& model, const std::string& name, JsonWriter& j
   json.EndObject().EndObject();
 }
 
-/// Bits; at most log2 of the number of experts.
-double EntropyBits(const int64_t* counts, size_t n, int64_t total) {
-  double entropy = 0;
-  for (size_t i = 0; i < n; ++i) {
-    if (counts[i] == 0) continue;
-    const double share = static_cast<double>(counts[i]) / static_cast<double>(total);
-    entropy -= share * std::log2(share);
-  }
-  return entropy;
-}
-
-double Ratio(int64_t part, int64_t whole) {
-  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
-}
-
-void WriteLayer(const ServiceStats& stats, size_t layer, size_t n_experts, JsonWriter& json) {
-  const int64_t* counts = stats.expert_tokens.data() + layer * n_experts;
-  int64_t total = 0, most = 0;
-  for (size_t e = 0; e < n_experts; ++e) {
-    total += counts[e];
-    most = std::max(most, counts[e]);
-  }
+void WriteLayer(const LayerRouting& figures, size_t layer, JsonWriter& json) {
   json.BeginObject().Key("layer").Int(static_cast<int64_t>(layer));
   json.Key("tokens").BeginArray();
-  for (size_t e = 0; e < n_experts; ++e) json.Int(counts[e]);
-  json.EndArray().Key("entropy_bits").Real(EntropyBits(counts, n_experts, total));
-  json.Key("max_share").Real(Ratio(most, total));
-  if (layer < stats.first_repeats.size())
-    json.Key("first_choice_repetition").Real(Ratio(stats.first_repeats[layer], stats.routed_pairs));
-  if (layer < stats.either_repeats.size())
-    json.Key("either_choice_repetition")
-        .Real(Ratio(stats.either_repeats[layer], stats.routed_pairs));
+  for (const int64_t tokens : figures.tokens) json.Int(tokens);
+  json.EndArray().Key("entropy_bits").Real(figures.entropy_bits);
+  json.Key("max_share").Real(figures.max_share);
+  json.Key("first_choice_repetition").Real(figures.first_choice_repetition);
+  json.Key("either_choice_repetition").Real(figures.either_choice_repetition);
   json.EndObject();
 }
 
@@ -87,7 +64,7 @@ std::string Props(const ServedModel& model, const std::string& version) {
   json.Key("model_alias").String(model.name());
   json.Key("model_path").String(model.engine.checkpoint().path());
   json.Key("total_slots").Int(options.max_running).Key("n_ctx").Int(model.context());
-  json.Key("max_queued").Int(options.max_queued);
+  json.Key("max_queued").Int(options.max_queued).Key("queue_seconds").Real(options.queue_seconds);
   json.Key("step_tokens").Int(options.step_tokens);
   json.Key("cache_positions").Int(options.cache_positions);
   json.Key("cache_bytes").Int(static_cast<int64_t>(model.service.CacheBytes()));
@@ -127,8 +104,8 @@ std::string RoutingStats(const ServedModel& model, const ServiceStats& stats) {
   json.Key("experts_per_token").Int(config.experts_per_token);
   json.Key("uniform_entropy_bits").Real(std::log2(config.n_experts));
   json.Key("routed_pairs").Int(stats.routed_pairs).Key("layers").BeginArray();
-  for (size_t layer = 0; (layer + 1) * n_experts <= stats.expert_tokens.size(); ++layer)
-    WriteLayer(stats, layer, n_experts, json);
+  for (size_t layer = 0; layer < RoutedLayers(stats, config.n_experts); ++layer)
+    WriteLayer(RoutingOf(stats, layer, n_experts), layer, json);
   json.EndArray().EndObject();
   return text;
 }

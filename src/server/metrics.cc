@@ -10,8 +10,12 @@
 #include <prometheus/text_serializer.h>
 
 #include <fstream>
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "server/routing_figures.h"
 
 namespace mixtral::server {
 namespace {
@@ -47,20 +51,57 @@ double ResidentBytes() {
   return static_cast<double>(resident * kPageBytes);
 }
 
-MetricFamily ExpertTokens(const ServiceFacts& facts) {
-  MetricFamily family{"mixtral_expert_tokens_total",
-                      "Tokens that a layer's router gave an expert",
-                      MetricType::Counter,
-                      {}};
-  for (size_t i = 0; facts.n_experts > 0 && i < facts.stats.expert_tokens.size(); ++i) {
-    const auto n_experts = static_cast<size_t>(facts.n_experts);
+/// Of every layer: the tokens of each expert, and what they say about the router.
+std::vector<MetricFamily> ExpertFamilies(const ServiceFacts& facts) {
+  std::vector<MetricFamily> families = {
+      {"mixtral_expert_tokens_total",
+       "Tokens that a layer's router gave an expert",
+       MetricType::Counter,
+       {}},
+      {"mixtral_expert_entropy_bits", "Of the experts' shares in a layer", MetricType::Gauge, {}},
+      {"mixtral_expert_max_share", "Of a layer's most loaded expert", MetricType::Gauge, {}},
+      {"mixtral_expert_first_choice_repetition",
+       "Tokens with the first choice of the token before",
+       MetricType::Gauge,
+       {}},
+      {"mixtral_expert_either_choice_repetition",
+       "Tokens with one of the two first choices of the token before",
+       MetricType::Gauge,
+       {}}};
+  for (size_t layer = 0; layer < RoutedLayers(facts.stats, facts.n_experts); ++layer) {
+    const LayerRouting figures =
+        RoutingOf(facts.stats, layer, static_cast<size_t>(facts.n_experts));
     ClientMetric metric;
-    metric.label = {{"layer", std::to_string(i / n_experts)},
-                    {"expert", std::to_string(i % n_experts)}};
-    metric.counter.value = static_cast<double>(facts.stats.expert_tokens[i]);
-    family.metric.push_back(std::move(metric));
+    metric.label = {{"layer", std::to_string(layer)}};
+    size_t next = 1;
+    for (const double value : {figures.entropy_bits, figures.max_share,
+                               figures.first_choice_repetition, figures.either_choice_repetition}) {
+      metric.gauge.value = value;
+      families[next++].metric.push_back(metric);
+    }
+    metric.label.push_back({"expert", ""});
+    for (size_t expert = 0; expert < figures.tokens.size(); ++expert) {
+      metric.label.back().value = std::to_string(expert);
+      metric.counter.value = static_cast<double>(figures.tokens[expert]);
+      families[0].metric.push_back(metric);
+    }
   }
-  return family;
+  return families;
+}
+
+template <size_t kBounds>
+MetricFamily OfHistogram(const char* name, const char* help,
+                         const mixtral::Histogram<kBounds>& counted) {
+  ClientMetric metric;
+  uint64_t so_far = 0;
+  for (size_t i = 0; i <= kBounds; ++i) {
+    so_far += static_cast<uint64_t>(counted.counts[i]);
+    metric.histogram.bucket.push_back(
+        {so_far, i < kBounds ? counted.bounds[i] : std::numeric_limits<double>::infinity()});
+  }
+  metric.histogram.sample_count = so_far;
+  metric.histogram.sample_sum = counted.sum;
+  return {name, help, MetricType::Histogram, {metric}};
 }
 
 std::vector<MetricFamily> ServiceFamilies(const ServiceFacts& facts) {
@@ -84,8 +125,9 @@ std::vector<MetricFamily> ServiceFamilies(const ServiceFacts& facts) {
   counter("mixtral_prefix_cache_hits_total", "Prompt tokens found", s.prefix_hits_total);
   counter("mixtral_prompt_tokens_total", "Prompt tokens taken in", s.prompt_tokens_total);
   counter("mixtral_generation_tokens_total", "Tokens generated", s.generated_tokens_total);
-  counter("mixtral_steps_total", "Forward steps", s.steps_total);
-  counter("mixtral_step_seconds_total", "Time in forward steps", s.step_seconds_total);
+  families.push_back(
+      OfHistogram("mixtral_iteration_tokens", "Rows of a forward step", s.steps.rows));
+  families.push_back(OfHistogram("mixtral_step_seconds", "Of a forward step", s.steps.seconds));
   counter("mixtral_num_preemptions_total", "Sequences put back to be recomputed",
           s.preemptions_total);
   counter("mixtral_requests_cancelled_total", "Requests whose client went", s.cancelled_total);
@@ -186,7 +228,8 @@ std::string Metrics::Text(const ServiceFacts* service) const {
     families.push_back(Single("mixtral_http_connections", "Open connections", MetricType::Gauge,
                               service->n_connections));
     for (MetricFamily& family : ServiceFamilies(*service)) families.push_back(std::move(family));
-    if (experts_ == ExpertMetrics::kOn) families.push_back(ExpertTokens(*service));
+    if (experts_ == ExpertMetrics::kOn)
+      for (MetricFamily& family : ExpertFamilies(*service)) families.push_back(std::move(family));
   }
   return prometheus::TextSerializer().Serialize(families);
 }

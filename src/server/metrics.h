@@ -30,7 +30,7 @@ class Metrics {
   void TokenGap(double seconds);  // between two steps that brought tokens of one choice
   void Finished(const ServiceUsage& usage, double seconds, int64_t max_tokens);
   void ChoiceFinished(std::string_view reason);
-  void Rejected(std::string_view reason);  // "queue_full", "draining", "loading"
+  void Rejected(std::string_view reason);  // "queue_full", "queue_timeout", "draining", "loading"
   void Http(std::string_view handler, std::string_view method, int status, double seconds);
   /// Prometheus text format 0.0.4. service: nullptr while loading.
   std::string Text(const ServiceFacts* service) const;

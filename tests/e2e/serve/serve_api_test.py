@@ -2,6 +2,8 @@
 """Every endpoint, whole answers: shapes, fields that must have an effect, refusals."""
 import base64
 import math
+import os
+import re
 import struct
 import unittest
 
@@ -255,6 +257,22 @@ class Others(ServerCase):
         self.assertNotIn(b"mixtral_expert_tokens_total", text.body)
         for name in (b"mixtral_time_to_first_token_seconds_bucket", b"mixtral_build_info", b"mixtral_http_requests_total"):
             self.assertIn(name, text.body)
+        # A step has all rows of its prompts and one of each stream, so the rows are the tokens computed.
+        self.assertGreaterEqual(self.server.metric("mixtral_iteration_tokens_sum"),
+                                self.server.metric("mixtral_iteration_tokens_count"))
+        self.assertGreaterEqual(self.server.metric("mixtral_iteration_tokens_count"), 12)
+        self.assertEqual(self.server.metric("mixtral_step_seconds_count"), self.server.metric("mixtral_iteration_tokens_count"))
+        self.assertGreater(self.server.metric("mixtral_step_seconds_sum"), 0)
+        self.assertIn(b'mixtral_iteration_tokens_bucket{le="+Inf"}', text.body)
+
+    def test_every_metric_of_the_manual_and_no_other(self):
+        self.server.post("/v1/completions", {**TEXT, "max_tokens": 12})
+        self.server.wait_for(lambda: self.server.metric("mixtral_http_request_duration_seconds_count") > 0)
+        found = set(re.findall(r"^# TYPE (\S+)", self.server.get("/metrics").body.decode(), re.M))
+        with open(os.path.join(os.path.dirname(__file__), "../../../docs/serving.md"), encoding="utf-8") as manual:
+            named = set(re.findall(r"`(mixtral_[a-z0-9_]+)[`{]", manual.read()))
+        only_on_demand = {name for name in named if name.startswith("mixtral_expert_")} | {"mixtral_requests_rejected_total"}
+        self.assertEqual(found - {"mixtral_requests_rejected_total"}, named - only_on_demand)
 
 
 class ExpertMetrics(ServerCase):
@@ -264,6 +282,11 @@ class ExpertMetrics(ServerCase):
         self.server.post("/v1/completions", TEXT)
         text = self.server.get("/metrics").body.decode()
         self.assertEqual(text.count("mixtral_expert_tokens_total{"), 32)
+        for name, least, most in (("entropy_bits", 0.01, 3), ("max_share", 0.125, 1), ("first_choice_repetition", 0, 1),
+                                  ("either_choice_repetition", 0, 1)):
+            values = [float(v) for v in re.findall(rf"mixtral_expert_{name}{{layer=\"\d\"}} (\S+)", text)]
+            self.assertEqual(len(values), 4)
+            self.assertTrue(all(least <= value <= most for value in values), values)
         self.assertGreater(self.server.metric("mixtral_expert_tokens_total"), 0)
 
 

@@ -225,6 +225,29 @@ class FullQueue(ServerCase):
         self.assertEqual(self.server.post("/v1/completions", TEXT).status, 200)
 
 
+class QueueTime(ServerCase):
+    flags = ("--max-running", "1", "--queue-timeout", "0.05")
+
+    def test_who_waits_too_long_gets_503(self):
+        first = self.server.connect()
+        first.request("POST", "/v1/completions", {**LONG, "stream": True})
+        self.assertEqual(first.head()[0], 200)
+        first.chunk()
+        answer = self.server.post("/v1/completions", TEXT)
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.json()["error"]["code"], "queue_timeout")
+        self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
+        stream = self.server.connect()  # its 200 is sent before
+        stream.request("POST", "/v1/completions", {**TEXT, "stream": True})
+        self.assertEqual(stream.head()[0], 200)
+        self.assertIn(b'"code":"queue_timeout"', stream.rest())
+        text = self.server.get("/metrics").body.decode()
+        self.assertIn('mixtral_requests_rejected_total{reason="queue_timeout"} 2', text)
+        first.close()
+        self.server.wait_for(lambda: self.server.get("/load").json()["server_load"] == 0)
+        self.assertEqual(self.server.post("/v1/completions", TEXT).status, 200)
+
+
 class SlowReaders(ServerCase):
     flags = ("--max-output-kib", "4", "--stall-timeout", "1")
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import weakref
 
 BINARY = os.environ["SERVE_BINARY"]
 MODEL = os.environ["SERVE_MODEL"]
@@ -38,6 +39,7 @@ class Connection:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.buffer = b""
+        weakref.finalize(self, self.socket.close)  # at the latest when nobody knows it any more
 
     def send(self, data):
         self.socket.sendall(data)
@@ -115,6 +117,7 @@ class Connection:
 class Server:
     def __init__(self, *flags, model=MODEL, ready=True):
         self.log = tempfile.TemporaryFile()
+        self.logged = None  # all of the log, when the server has ended
         port = [] if "--port" in flags else ["--port", "0"]
         self.process = subprocess.Popen([BINARY, "serve", model, *port, "-t", "2", *flags],
                                         stdout=subprocess.PIPE, stderr=self.log,
@@ -163,6 +166,8 @@ class Server:
             time.sleep(0.02)
 
     def stderr(self):
+        if self.logged is not None:
+            return self.logged
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
@@ -179,7 +184,10 @@ class Server:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-            self.process.stdout.close()
+            if self.logged is None:
+                self.logged = self.stderr()
+                self.log.close()
+                self.process.stdout.close()
 
 
 class ServerCase(unittest.TestCase):
@@ -195,7 +203,6 @@ class ServerCase(unittest.TestCase):
     def tearDownClass(cls):
         code = cls.server.stop()
         log = cls.server.stderr()
-        cls.server.log.close()
         if code != 0:
             raise AssertionError(f"the server ended with {code}: {log[-4000:]}")
 
