@@ -178,8 +178,6 @@ void RunSandboxChild(const SandboxPlan& plan) {
   ResetSignals();
   setsid();
   Must(!plan.is_root || BecomeNobody(), plan, SandboxStage::kBecomeNobody);
-  Must(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, plan, SandboxStage::kProcess);
-  if (getppid() != plan.parent_pid) _exit(1);
   Must(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
                CLONE_NEWUTS | CLONE_NEWCGROUP) == 0,
        plan, SandboxStage::kNamespaces);
@@ -187,6 +185,9 @@ void RunSandboxChild(const SandboxPlan& plan) {
            WriteWhole("/proc/self/uid_map", plan.user_map.c_str()) &&
            WriteWhole("/proc/self/gid_map", plan.group_map.c_str()),
        plan, SandboxStage::kUserMap);
+  // After the changes of identity, which may undo it.
+  Must(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, plan, SandboxStage::kProcess);
+  if (getppid() != plan.parent_pid) _exit(1);
   std::array<int, 2> life = {};
   Must(pipe2(life.data(), O_CLOEXEC) == 0, plan, SandboxStage::kProcess);
   const pid_t inner = fork();
