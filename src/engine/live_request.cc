@@ -17,7 +17,8 @@ double SecondsBetween(ServiceClock::time_point begin, ServiceClock::time_point e
 
 int LiveRequest::LogitRows(const Lane& lane, int64_t end, int64_t n_new) const {
   const bool is_last = end == std::ssize(lane.choice.tokens());
-  if (!prompt_done && request.prompt_logprobs) return static_cast<int>(n_new);
+  if (!prompt_done && request.prompt_logprobs)
+    return static_cast<int>(std::clamp<int64_t>(end - (request.logprobs_from - 1), 0, n_new));
   return is_last && (prompt_done || request.max_tokens != 0) ? 1 : 0;
 }
 
@@ -29,9 +30,9 @@ int LiveRequest::HiddenRows(int64_t end, int64_t n_new) const {
 
 void LiveRequest::AddPromptLogits(int64_t position, std::span<const float> logits) {
   const auto next = static_cast<size_t>(position) + 1;
-  if (!request.prompt_logprobs || next >= request.prompt.size()) return;
-  prompt_scores_.push_back(
-      ScoreToken(logits, request.prompt[next], std::max(0, request.top_logprobs)));
+  const TokenId scored = next < request.prompt.size() ? request.prompt[next] : request.target;
+  if (!request.prompt_logprobs || scored < 0) return;
+  prompt_scores_.push_back(ScoreToken(logits, scored, std::max(0, request.top_logprobs)));
 }
 
 void LiveRequest::AddHidden(int64_t position, std::span<const float> hidden) {

@@ -44,10 +44,12 @@ struct LiveRequest {
   std::vector<std::unique_ptr<Lane>> lanes;  // the first from the beginning, all after the prompt
   bool prompt_done = false;
 
-  /// All rows of its prompt are wanted, not only those that the prefix cache lacks.
-  bool WantsEveryPromptRow() const {
-    return request.prompt_logprobs || request.pooling == HiddenPooling::kMean ||
-           request.return_routing;
+  /// The first position of its prompt whose row must be computed, whatever the prefix cache has:
+  /// the last at the latest.
+  int64_t FirstWantedRow() const {
+    if (request.pooling == HiddenPooling::kMean || request.return_routing) return 0;
+    if (request.prompt_logprobs) return request.logprobs_from - 1;
+    return std::ssize(request.prompt) - 1;
   }
   /// Of the last n_new rows of its lane, which are positions [end - n_new, end): how many of the
   /// last need logits, or hidden states.

@@ -89,10 +89,12 @@ int Scheduler::GiveRows(int idx, int64_t rows) {
   const SchedItem& item = items_[static_cast<size_t>(idx)];
   int& has = plan_.rows[static_cast<size_t>(idx)];
   int64_t n = std::min<int64_t>(rows, item.pending - has);
-  if (item.every_row) n = std::min<int64_t>(n, every_row_left_ + (has == 0 ? 1 : 0));
+  // The first such row of an item needs none of the shared allowance: each sequence has one of its
+  // own.
+  const int64_t free_rows = item.every_row ? std::max<int64_t>(0, item.plain_rows + 1 - has) : n;
+  if (item.every_row) n = std::min(n, free_rows + every_row_left_);
   if (n <= 0) return 0;
-  // The first row of an item needs none of the shared allowance: each sequence has one of its own.
-  if (item.every_row) every_row_left_ -= static_cast<int>(n) - (has == 0 ? 1 : 0);
+  every_row_left_ -= static_cast<int>(std::max<int64_t>(0, n - free_rows));
   has += static_cast<int>(n);
   return static_cast<int>(n);
 }

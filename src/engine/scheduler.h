@@ -15,7 +15,8 @@ struct SchedItem {
   int priority = 0;              // lower is better
   uint64_t order = 0;            // of arrival; breaks ties, no two items have the same
   bool running = false;          // it has pages; otherwise it waits
-  bool every_row = false;        // each of its rows needs logits or a hidden state
+  bool every_row = false;        // each of its rows needs logits or a hidden state,
+  int64_t plain_rows = 0;        // but for so many of the first ones pending
   int64_t length = 0;            // positions in the cache; waiting: those found in the prefix cache
   int64_t pending = 1;           // tokens after them that are known and not computed
   int64_t held_pages = 0;        // running: pages it has

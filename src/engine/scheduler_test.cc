@@ -134,6 +134,16 @@ TEST(Scheduler, RowsThatNeedLogitsHaveALimitOfTheirOwn) {
   EXPECT_EQ(PlanOf({scored, Waiting(3, 70)}, 100), (Answer{-1, {11, 70}}));
 }
 
+TEST(Scheduler, RowsBeforeThoseThatNeedLogitsGoFreely) {
+  SchedItem scored = Waiting(1, 500), other = Waiting(2, 500);
+  scored.every_row = other.every_row = true;
+  scored.plain_rows = 450;
+  EXPECT_EQ(PlanOf({scored}, 100), (Answer{-1, {100}}));
+  scored.plain_rows = 60;
+  EXPECT_EQ(PlanOf({scored}, 100), (Answer{-1, {71}}));
+  EXPECT_EQ(PlanOf({scored, other}, 100), (Answer{-1, {61, 11}}));
+}
+
 // A world of numbers: sequences with pages of their own, in a cache of n_pages.
 class World {
  public:
@@ -179,6 +189,7 @@ class World {
     job.item.pending = 1 + static_cast<int64_t>(Random(Random(8) == 0 ? 700 : 60));
     job.item.pending = std::min(job.item.pending, context);
     job.item.every_row = Random(10) == 0;
+    job.item.plain_rows = static_cast<int64_t>(Random(100));
     job.to_generate =
         std::min<int64_t>(static_cast<int64_t>(Random(150)), context - job.item.pending);
     jobs_[next_order_] = job;
@@ -254,7 +265,9 @@ class World {
       streams += stream ? 1 : 0;
       if (!stream) prompt += plan.rows[i];
       running += items[i].running || plan.rows[i] > 0 ? 1 : 0;
-      if (items[i].every_row && plan.rows[i] > 0) every += plan.rows[i] - 1;
+      const int64_t n_plain = items[i].plain_rows + 1;
+      if (items[i].every_row && plan.rows[i] > n_plain)
+        every += plan.rows[i] - static_cast<int>(n_plain);
     }
     ASSERT_LE(rows, limits_.step_rows);
     ASSERT_LE(running, limits_.max_running);
@@ -292,6 +305,7 @@ class World {
     item.running = true;
     item.length += rows;
     item.pending -= rows;
+    item.plain_rows = std::max<int64_t>(0, item.plain_rows - rows);
     item.held_pages = std::max(item.held_pages, PagesFor(item.length));
     if (item.pending > 0) return;
     if (--job.to_generate < 0) {

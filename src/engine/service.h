@@ -39,6 +39,10 @@ struct ServiceRequest {
   StreamStart stream_start = StreamStart::kContinuation;
   int top_logprobs = -1;         // -1 = no log-probabilities; 0 = of the token alone
   bool prompt_logprobs = false;  // of every prompt token after the first, with top_logprobs
+  int64_t logprobs_from = 1;  // prompt_logprobs begin with this token; the prefix cache may serve
+                              // what comes before
+  TokenId target = -1;  // prompt_logprobs end with this token, which follows the prompt and is not
+                        // computed itself; -1 = with the prompt's last
   HiddenPooling pooling = HiddenPooling::kNone;  // of the final-norm hidden states of the prompt
   bool return_routing = false;
   RoutingPolicy policy;
@@ -68,7 +72,8 @@ struct ServiceUsage {
 struct ServiceEvent {
   RequestId id = 0;
   std::vector<ServiceDelta> deltas;
-  std::vector<ScoredToken> prompt_scores;    // once, when prompt_logprobs: [prompt size - 1]
+  std::vector<ScoredToken> prompt_scores;    // once, when prompt_logprobs: [prompt size (and the
+                                             // target) - logprobs_from]
   std::vector<TokenRouting> prompt_routing;  // once, when return_routing
   std::vector<float> hidden;                 // once, when pooled: [D]
   std::optional<Error> error;                // the request is over: the model failed on it

@@ -113,22 +113,27 @@ void ServiceLoop::Step() {
   Tell();
 }
 
-bool ServiceLoop::IsEveryRow(const Lane& lane) const {
+/// A prompt scored from some token on is computed like any other up to there.
+void ServiceLoop::DescribeRows(const Lane& lane, SchedItem* item) const {
   const LiveRequest& owner = *lane.owner;
-  return !owner.prompt_done &&
-         (owner.request.prompt_logprobs || owner.request.pooling == HiddenPooling::kMean);
+  const ServiceRequest& request = owner.request;
+  item->pending = std::ssize(lane.choice.tokens()) - item->length;
+  if (owner.prompt_done) return;
+  item->every_row = request.prompt_logprobs || request.pooling == HiddenPooling::kMean;
+  if (request.pooling != HiddenPooling::kMean)
+    item->plain_rows = std::max<int64_t>(0, request.logprobs_from - 1 - item->length);
 }
 
 SchedItem ServiceLoop::RunningItem(const Lane& lane) const {
   const int64_t length = kv_.Length(lane.seq), page = kv_.page_positions();
-  return {.priority = lane.owner->request.priority,
-          .order = lane.order,
-          .running = true,
-          .every_row = IsEveryRow(lane),
-          .length = length,
-          .pending = std::ssize(lane.choice.tokens()) - length,
-          .held_pages = (length + page - 1) / page,
-          .shared_tail = length % page != 0 && kv_.PagesToReserve(lane.seq, 1) > 0};
+  SchedItem item = {.priority = lane.owner->request.priority,
+                    .order = lane.order,
+                    .running = true,
+                    .length = length,
+                    .held_pages = (length + page - 1) / page,
+                    .shared_tail = length % page != 0 && kv_.PagesToReserve(lane.seq, 1) > 0};
+  DescribeRows(lane, &item);
+  return item;
 }
 
 /// The last token is always computed: its logits are wanted.
@@ -136,16 +141,15 @@ SchedItem ServiceLoop::WaitingItem(const Lane& lane, PrefixCache::Hit* hit) {
   const LiveRequest& owner = *lane.owner;
   const std::vector<TokenId>& tokens = lane.choice.tokens();
   int64_t limit = std::ssize(tokens) - 1;
-  if (owner.WantsEveryPromptRow()) limit = std::min(limit, lane.reported);
+  if (!owner.prompt_done) limit = std::min(limit, std::max(lane.reported, owner.FirstWantedRow()));
   if (!owner.request.use_prefix_cache) limit = 0;
   prefixes_.Find(owner.request.policy, tokens, limit, hit);
-  const int64_t found = std::ssize(hit->pages) * kv_.page_positions();
-  return {.priority = owner.request.priority,
-          .order = lane.order,
-          .every_row = IsEveryRow(lane),
-          .length = found,
-          .pending = std::ssize(tokens) - found,
-          .idle_found_pages = hit->idle_pages};
+  SchedItem item = {.priority = owner.request.priority,
+                    .order = lane.order,
+                    .length = std::ssize(hit->pages) * kv_.page_positions(),
+                    .idle_found_pages = hit->idle_pages};
+  DescribeRows(lane, &item);
+  return item;
 }
 
 void ServiceLoop::ListItems() {

@@ -82,7 +82,8 @@ class ServiceLoop {
   void Preempt(Lane* lane);
   void Stop(LiveRequest* request, FinishReason reason);
   void Tell();
-  bool IsEveryRow(const Lane& lane) const;
+  /// How many rows an item of this length has to compute, and which of them give something.
+  void DescribeRows(const Lane& lane, SchedItem* item) const;
 
   Engine* engine_;
   ServiceOptions options_;

@@ -101,6 +101,12 @@ void CheckRequest(const Engine& engine, const ServiceOptions& options,
   if (request.top_logprobs < -1 || request.top_logprobs > config.vocab_size)
     Throw(ErrorCode::kInvalidArgument, "top_logprobs: expected -1..{}, found {}", config.vocab_size,
           request.top_logprobs);
+  if (request.logprobs_from < 1 || request.logprobs_from > std::ssize(request.prompt))
+    Throw(ErrorCode::kInvalidArgument, "logprobs_from: expected 1..{}, found {}",
+          request.prompt.size(), request.logprobs_from);
+  if (request.target < -1 || request.target >= config.vocab_size)
+    Throw(ErrorCode::kInvalidArgument, "target: expected -1..{}, found {}", config.vocab_size - 1,
+          request.target);
   if (request.return_routing && config.n_experts == 0)
     Throw(ErrorCode::kInvalidArgument,
           "return_routing: expected a model with experts, found a dense one");

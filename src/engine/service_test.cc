@@ -178,6 +178,42 @@ TEST_F(ServiceTest, LogprobsOfAnAnswerAreThoseOfItAsAPrompt) {
   }
 }
 
+TEST_F(ServiceTest, ScoresFromSomeTokenOnAreTheSameNumbersAndUseTheCache) {
+  ServiceRequest request = Request("Click the button to open the dialog. " + std::string(150, 'a') +
+                                       " The document has been saved.",
+                                   0);
+  request.prompt_logprobs = true;
+  request.top_logprobs = 1;
+  const std::vector<ScoredToken> all = RunOne(*service_, request).prompt_scores;
+  ASSERT_GT(all.size(), 130u);
+  const auto expect_the_last = [&](size_t n, const Outcome& outcome) {
+    ASSERT_EQ(outcome.prompt_scores.size(), n);
+    for (size_t i = 0; i < n; ++i) {
+      const ScoredToken &a = all[all.size() - n + i], &b = outcome.prompt_scores[i];
+      EXPECT_EQ(a.token.id, b.token.id) << i;
+      EXPECT_EQ(a.token.logprob, b.token.logprob) << i;
+      EXPECT_EQ(a.top[0].id, b.top[0].id) << i;
+    }
+  };
+  for (const int64_t n : {1, 7, 65, 100}) {
+    request.logprobs_from = std::ssize(request.prompt) - n;
+    for (const bool uses_cache : {false, true}) {
+      request.use_prefix_cache = uses_cache;
+      const Outcome outcome = RunOne(*service_, request);
+      expect_the_last(static_cast<size_t>(n), outcome);
+      const int64_t n_found = (request.logprobs_from - 1) / 64 * 64;
+      EXPECT_EQ(outcome.usage.cached_tokens, uses_cache ? n_found : 0);
+    }
+  }
+  // The last token as a target: scored the same, without a row of its own.
+  request.target = request.prompt.back();
+  request.prompt.pop_back();
+  request.logprobs_from = std::ssize(request.prompt) - 6;
+  expect_the_last(7, RunOne(*service_, request));
+  request.logprobs_from = std::ssize(request.prompt);
+  expect_the_last(1, RunOne(*service_, request));
+}
+
 TEST_F(ServiceTest, PooledHiddenStatesAreThoseOfThePrompt) {
   ServiceRequest request = Request("Click the button to open the dialog.", 0);
   request.pooling = HiddenPooling::kMean;
@@ -310,6 +346,12 @@ TEST_F(ServiceTest, RequestsThatCanNeverRunAreRefused) {
   bad = good;
   bad.top_logprobs = 5000;
   has(bad, "top_logprobs");
+  bad = good;
+  bad.logprobs_from = std::ssize(bad.prompt) + 1;
+  has(bad, "logprobs_from: expected 1..3, found 4");
+  bad = good;
+  bad.target = 4096;
+  has(bad, "target: expected -1..4095, found 4096");
 }
 
 TEST_F(ServiceTest, OptionsAreFilledInAndCapped) {

@@ -23,7 +23,8 @@ struct ContinuationRequest {
 struct Likelihood {
   double logprob = 0;      // natural log, summed over the continuation's tokens
   int64_t n_tokens = 0;    // of the continuation (of the whole text for Roll)
-  bool is_greedy = false;  // every token was the likeliest one
+  bool is_greedy = false;  // every token was the likeliest one (of equal ones, the lowest id)
+  std::vector<float> token_logprobs = {};  // [n_tokens] of Roll alone
 };
 
 /// A prompt as text, or a conversation for the model's own chat format when messages is not empty.
@@ -52,6 +53,9 @@ struct GeneratedAnswers {
 using OnLikelihood = std::function<void(size_t index, const Likelihood&)>;
 using OnAnswers = std::function<void(size_t index, const GeneratedAnswers&)>;
 
+/// Calls throw Error for requests that cannot be, and for a model or server that fails. When the
+/// run is cancelled they return early, without the rest of the answers: who can cancel looks at the
+/// same flag after them.
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
