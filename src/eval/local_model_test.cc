@@ -89,7 +89,8 @@ std::vector<ContinuationRequest> Questions() {
   std::vector<ContinuationRequest> requests;
   const std::string shared = "Click the button to open the dialog. " + std::string(90, 'a') + " ";
   for (int question = 0; question < 5; ++question)
-    for (const char* answer : {" The document", " the file has been saved", " yes", " é日本"})
+    for (const char* answer :
+         {" The document", " the file has been saved", " yes", " \u00e9\u65e5\u672c"})
       requests.push_back({shared + std::to_string(question) + ". What is it?", answer});
   requests.push_back({"", "The document"});
   requests.push_back({"The document ", "is open"});
