@@ -14,14 +14,40 @@ namespace {
 constexpr int64_t kMaxTokens = 1 << 30;
 constexpr std::string_view kToolMark = "[TOOL_CALLS]";
 
+bool HasTool(const std::vector<Tool>& tools, const std::string& name) {
+  return std::any_of(tools.begin(), tools.end(), [&](const Tool& t) { return t.name == name; });
+}
+
+/// {"mode": "auto" or "required", "tools": [{"type": "function", "function": {"name"}}]}: the
+/// request's tools without all others.
+void ReadAllowedTools(const Json& allowed, ChatRequest* request) {
+  if (ChoiceField(allowed, "mode", {"auto", "required"}, "auto") == "required")
+    request->tool_choice = ToolChoice::kRequired;
+  const Json list = allowed.At("tools");
+  std::vector<std::string> names;
+  for (size_t i = 0; i < list.Size(); ++i) {
+    names.push_back(list.At(i).At("function").At("name").AsString());
+    if (!HasTool(request->tools, names.back()))
+      ThrowField("tool_choice", "expected the request's tools, found '{}'",
+                 Printable(names.back(), 80));
+  }
+  std::erase_if(request->tools, [&](const Tool& tool) {
+    return std::find(names.begin(), names.end(), tool.name) == names.end();
+  });
+  if (request->tools.empty())
+    ThrowField("tool_choice.allowed_tools.tools", "expected one tool or more, found none");
+}
+
 void ReadToolChoice(const Json& body, ChatRequest* request) {
   const auto choice = body.Find("tool_choice");
   if (request->tools.empty()) request->tool_choice = ToolChoice::kNone;
   if (!choice) return;
   if (choice->IsObject()) {
     const std::string type = TextField(*choice, "type").value_or("");
+    if (type == "allowed_tools") return ReadAllowedTools(choice->At("allowed_tools"), request);
     if (type != "function")
-      ThrowField("tool_choice.type", "expected function, found '{}'", Printable(type, 40));
+      ThrowField("tool_choice.type", "expected function or allowed_tools, found '{}'",
+                 Printable(type, 40));
     request->tool_choice = ToolChoice::kNamed;
     request->tool_name = choice->At("function").At("name").AsString();
   } else {
@@ -32,10 +58,9 @@ void ReadToolChoice(const Json& body, ChatRequest* request) {
   const bool demands =
       request->tool_choice == ToolChoice::kRequired || request->tool_choice == ToolChoice::kNamed;
   if (!demands) return;
-  const bool is_there =
-      std::any_of(request->tools.begin(), request->tools.end(), [&](const Tool& tool) {
-        return request->tool_choice == ToolChoice::kRequired || tool.name == request->tool_name;
-      });
+  const bool is_there = request->tool_choice == ToolChoice::kRequired
+                            ? !request->tools.empty()
+                            : HasTool(request->tools, request->tool_name);
   if (!is_there)
     ThrowField("tool_choice", "expected one of the request's tools, found '{}'",
                Printable(request->tool_name, 80));

@@ -85,6 +85,22 @@ class Tools(ServerCase):
         prompt = self.server.post("/apply-template", {**CHAT, "tools": TOOLS, "tool_choice": "none"}).json()["prompt"]
         self.assertNotIn("get_page", prompt)
 
+    def test_allowed_tools_leave_the_others_out(self):
+        both = TOOLS + [{"type": "function", "function": {"name": "set_page", "parameters": {"type": "object"}}}]
+
+        def choice(mode, *names):
+            tools = [{"type": "function", "function": {"name": name}} for name in names]
+            return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+        prompt = self.server.post("/apply-template", {**CHAT, "tools": both, "tool_choice": choice("auto", "get_page")}).json()["prompt"]
+        self.assertIn("get_page", prompt)
+        self.assertNotIn("set_page", prompt)
+        # Demanded, the call's beginning is part of the prompt: [TOOL_CALLS] [{"name": "
+        usage = [self.chat(tools=both, tool_choice=choice(mode, "get_page")).json()["usage"] for mode in ("auto", "required")]
+        self.assertLess(usage[0]["prompt_tokens"], usage[1]["prompt_tokens"])
+        for bad in (choice("auto", "other"), choice("auto"), choice("never", "get_page"), {"type": "allowed_tools"}):
+            answer = self.server.post("/v1/chat/completions", {**CHAT, "tools": both, "tool_choice": bad})
+            self.assertTrue(self.error_of(answer, 400)["param"].startswith("tool_choice"))
+
     def test_unknown_name(self):
         answer = self.server.post("/v1/chat/completions", {**CHAT, "tools": TOOLS, "tool_choice": {
             "type": "function", "function": {"name": "other"}}})
