@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "eval/bbq.h"
@@ -13,9 +14,17 @@
 namespace mixtral::eval {
 namespace {
 
+/// A short context is shared by question and answer, half each.
+void FitAnswers(const LanguageModel& model, std::vector<GenerationRequest>* requests) {
+  const int64_t most = std::max<int64_t>(1, model.max_tokens() / 2);
+  for (GenerationRequest& request : *requests)
+    request.max_tokens = std::min(request.max_tokens, most);
+}
+
 /// Answers of all requests, in the order of the requests.
 std::vector<std::string> FirstAnswers(LanguageModel& model,
-                                      std::span<const GenerationRequest> requests) {
+                                      std::vector<GenerationRequest> requests) {
+  FitAnswers(model, &requests);
   std::vector<std::string> answers(requests.size());
   model.Generate(requests, [&](size_t index, const GeneratedAnswers& generated) {
     answers[index] = generated.texts.at(0);
@@ -148,6 +157,7 @@ Json MeasureCode(LanguageModel& model, std::span<const CodeProblem> problems,
     request.n = measure.n_answers;
     requests.push_back(std::move(request));
   }
+  FitAnswers(model, &requests);
   std::map<int64_t, std::vector<double>> pass_at;
   int64_t n_timed_out = 0;
   model.Generate(requests, [&](size_t index, const GeneratedAnswers& generated) {
@@ -207,13 +217,14 @@ Json MeasureMtBench(LanguageModel& model, LanguageModel& judge, const MtBench& b
     std::vector<GenerationRequest> requests;
     for (size_t i = 0; i < questions.size(); ++i)
       requests.push_back(MtBench::Ask(questions[i], answers[i]));
-    const std::vector<std::string> texts = FirstAnswers(model, requests);
+    const std::vector<std::string> texts = FirstAnswers(model, std::move(requests));
     for (size_t i = 0; i < questions.size(); ++i) answers[i].push_back(texts[i]);
   }
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < questions.size(); ++i)
     for (size_t turn = 0; turn < 2; ++turn)
       requests.push_back(bench.Judge(questions[i], std::span(answers[i]).first(turn + 1)));
+  FitAnswers(judge, &requests);
   MtBenchScores scores;
   judge.Generate(requests, [&](size_t index, const GeneratedAnswers& generated) {
     const MtBenchQuestion& question = questions[index / 2];

@@ -134,10 +134,12 @@ TEST(MeasureMtBenchTest, TheJudgeSeesBothTurns) {
       Json::Parse(R"({"question_id": 1, "category": "stem", "turns": ["one?", "two?"]})", "row")};
   ScriptedModel model, judge;
   model.answer = [](const GenerationRequest& request, int) {
+    EXPECT_EQ(request.max_tokens, 512);  // half of the context
     return request.messages.size() == 1 ? "first" : request.messages[1].content + " second";
   };
   std::vector<std::string> asked;
   judge.answer = [&](const GenerationRequest& request, int) {
+    EXPECT_EQ(request.max_tokens, 512);
     asked.push_back(request.messages[1].content);
     return asked.back().find("second") == std::string::npos ? "[[4]]" : "no idea";
   };
