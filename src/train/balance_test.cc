@@ -110,14 +110,25 @@ LayerCase MakeLayer(const std::vector<std::vector<int64_t>>& choice, int64_t n_e
   return layer;
 }
 
-void ExpectDroplessEqualsLoop(const std::vector<std::vector<int64_t>>& choice, int64_t n_experts) {
-  const LayerCase layer = MakeLayer(choice, n_experts);
-  const Tensor seed = torch::randn({layer.x.size(0), layer.x.size(1)});
+/// f32 is the kernel of its own, f64 the general way.
+void ExpectDroplessEqualsLoop(const std::vector<std::vector<int64_t>>& choice, int64_t n_experts,
+                              torch::ScalarType type = torch::kFloat32) {
+  LayerCase layer = MakeLayer(choice, n_experts);
+  const auto to_type = [&](Tensor& tensor) {
+    tensor = tensor.detach().to(type).set_requires_grad(true);
+  };
+  for (Tensor* tensor : {&layer.x, &layer.weights}) to_type(*tensor);
+  layer.leaves = {layer.x, layer.weights};
+  for (auto* list : {&layer.experts.gate, &layer.experts.up, &layer.experts.down}) {
+    for (Tensor& matrix : *list) to_type(matrix);
+    layer.leaves.insert(layer.leaves.end(), list->begin(), list->end());
+  }
+  const Tensor seed = torch::randn({layer.x.size(0), layer.x.size(1)}, type);
   std::vector<Tensor> grads[2], outs;
   for (const bool naive : {false, true}) {
     const Tensor out =
         naive ? NaiveExperts(layer.x, layer.ids, layer.weights, layer.experts)
-              : DroplessExperts(layer.x, layer.ids, layer.weights, layer.experts, torch::kFloat32);
+              : DroplessExperts(layer.x, layer.ids, layer.weights, layer.experts, type);
     outs.push_back(out.detach());
     grads[naive ? 1 : 0] =
         torch::autograd::grad({(out * seed).sum()}, layer.leaves, {}, c10::nullopt, false, true);
@@ -131,8 +142,56 @@ void ExpectDroplessEqualsLoop(const std::vector<std::vector<int64_t>>& choice, i
 }
 
 TEST(Dropless, EqualsTheLoopOverExperts) {
-  ExpectDroplessEqualsLoop({{0, 2}, {1, 2}, {0, 1}, {2, 3}, {0, 2}}, 4);
-  ExpectDroplessEqualsLoop({{0, 1, 3}, {1, 2, 3}}, 5);
+  for (const torch::ScalarType type : {torch::kFloat32, torch::kFloat64}) {
+    ExpectDroplessEqualsLoop({{0, 2}, {1, 2}, {0, 1}, {2, 3}, {0, 2}}, 4, type);
+    ExpectDroplessEqualsLoop({{0, 1, 3}, {1, 2, 3}}, 5, type);
+  }
+}
+
+TEST(Dropless, ThreadsDoNotChangeResults) {
+  const int before = torch::get_num_threads();
+  std::vector<std::vector<int64_t>> choice;
+  for (int64_t i = 0; i < 40; ++i) choice.push_back({i % 3, 3 + i % 4});
+  std::vector<Tensor> first;
+  for (const int threads : {1, 2, 5}) {
+    torch::set_num_threads(threads);
+    const LayerCase layer = MakeLayer(choice, 8);
+    const Tensor out =
+        DroplessExperts(layer.x, layer.ids, layer.weights, layer.experts, torch::kFloat32);
+    std::vector<Tensor> found =
+        torch::autograd::grad({out.square().sum()}, layer.leaves, {}, c10::nullopt, false, true);
+    found.push_back(out.detach());
+    if (first.empty()) first = found;
+    for (size_t i = 0; i < found.size(); ++i) {
+      ASSERT_EQ(found[i].defined(), first[i].defined()) << i;
+      if (!found[i].defined()) continue;
+      EXPECT_TRUE(torch::equal(found[i], first[i])) << i;
+    }
+  }
+  torch::set_num_threads(before);
+}
+
+/// A frozen matrix gets no gradient, and the others' are the same.
+TEST(Dropless, FrozenMatricesAreLeftOut) {
+  const LayerCase layer = MakeLayer({{0, 1}, {1, 2}, {0, 2}}, 3);
+  const auto gradients = [&](const std::vector<Tensor>& leaves) {
+    const Tensor out =
+        DroplessExperts(layer.x, layer.ids, layer.weights, layer.experts, torch::kFloat32);
+    return torch::autograd::grad({out.square().sum()}, leaves, {}, c10::nullopt, false, true);
+  };
+  const std::vector<Tensor> all = gradients(layer.leaves);
+  Tensor frozen_gate = layer.experts.gate[1], frozen_down = layer.experts.down[2];
+  frozen_gate.set_requires_grad(false);
+  frozen_down.set_requires_grad(false);
+  std::vector<Tensor> rest, expected;
+  for (size_t i = 0; i < layer.leaves.size(); ++i) {
+    if (!layer.leaves[i].requires_grad()) continue;
+    rest.push_back(layer.leaves[i]);
+    expected.push_back(all[i]);
+  }
+  ASSERT_EQ(rest.size() + 2, layer.leaves.size());
+  const std::vector<Tensor> found = gradients(rest);
+  for (size_t i = 0; i < rest.size(); ++i) EXPECT_TRUE(torch::equal(found[i], expected[i])) << i;
 }
 
 TEST(Dropless, NoTokenIsDroppedWhenAllWantOneExpert) {

@@ -175,6 +175,7 @@ Tensor Model::Experts(const LayerIndex& layer, const Tensor& x, const Tensor& id
     local.down.push_back(parameters_[layer.down[i]].Value());
   }
   if (config_.n_experts == 0) return GroupedExperts(x, {x.size(0)}, local, options.compute);
+  if (options.mixture == MixtureKind::kLoop) return NaiveExperts(x, ids, weights, local);
   if (options.exchange == nullptr) return DroplessExperts(x, ids, weights, local, options.compute);
   const Dispatch dispatch = GroupByExpert(ids, config_.n_experts);
   const Tensor rows = GatherRows(x, dispatch);

@@ -52,6 +52,9 @@ class ExpertExchange {
                        const ExpertTensors& local_experts, torch::ScalarType compute) = 0;
 };
 
+/// kLoop: NaiveExperts, to measure what the other one is worth.
+enum class MixtureKind : uint8_t { kDropless, kLoop };
+
 struct ForwardOptions {
   torch::ScalarType compute = torch::kFloat32;  // of matrix products; sums and norms stay f32
   bool checkpoint_activations = false;          // keep each layer's input only, compute it again
@@ -60,6 +63,7 @@ struct ForwardOptions {
   std::vector<Tensor> router_bias;              // [E] per layer: added for the choice alone
   std::vector<Tensor> forced_ids;               // [N, K] per layer: the choice itself
   bool keep_router_probs = false;
+  MixtureKind mixture = MixtureKind::kDropless;
   ExpertExchange* exchange = nullptr;  // not owned; null: all experts are here
 };
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Three autograd functions: gather, grouped experts, combine. Scatter-adds are written as gathers
-// by the inverse permutation, which need no atomics and always add in the same order.
+// Three autograd functions (gather, grouped experts, combine) for any type and device, and one that
+// is all of them for f32 on the CPU (expert_kernel.h). Scatter-adds are written as gathers by the
+// inverse permutation, which need no atomics and always add in the same order.
 #include "train/moe_layer.h"
 
+#include <limits>
 #include <numeric>
+
+#include "train/expert_kernel.h"
 
 namespace mixtral::train {
 namespace {
@@ -126,6 +130,111 @@ class GroupedFunction : public torch::autograd::Function<GroupedFunction> {
   }
 };
 
+void RunOnThreads(int n, const std::function<void(int)>& fn) {
+  at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) fn(static_cast<int>(worker));
+  });
+}
+
+int NumWorkers() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
+/// x [N, D], weights [N, K], index tensors and 3 E matrices; all f32 on the CPU.
+class FusedFunction : public torch::autograd::Function<FusedFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weights,
+                        at::TensorList matrices, const Dispatch& dispatch) {
+    const int64_t ffn = matrices[0].size(0);
+    variable_list saved = {x.contiguous(),    weights.contiguous(), Tensor(),
+                           dispatch.token_of, dispatch.slot_of,     dispatch.row_of};
+    saved[2] = torch::empty({dispatch.token_of.size(0), 2 * ffn}, x.options());
+    saved.insert(saved.end(), matrices.begin(), matrices.end());
+    const Tensor out = torch::empty({x.size(0), x.size(1)}, x.options());
+    const variable_list plain = Contiguous(saved);
+    ExpertsForward(Rows(saved, dispatch.counts), Weights(plain), saved[0].data_ptr<float>(),
+                   saved[1].data_ptr<float>(), saved[2].data_ptr<float>(), out.data_ptr<float>(),
+                   NumWorkers(), RunOnThreads);
+    ctx->saved_data["counts"] = dispatch.counts;
+    ctx->save_for_backward(std::move(saved));
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
+    const size_t n_experts = counts.size();
+    const int64_t ffn = saved[2].size(1) / 2, dim = saved[0].size(1);
+    variable_list result(3 * n_experts + 3);  // x, weights, the matrices, the dispatch
+    std::vector<ExpertGradients> wanted(n_experts);
+    for (size_t e = 0; e < n_experts; ++e) {
+      if (counts[e] == 0) continue;
+      const auto needs = [&](size_t which) {
+        return saved[kMatrices + which * n_experts + e].requires_grad();
+      };
+      if (needs(0) || needs(1)) {
+        const Tensor both = torch::empty({2 * ffn, dim}, saved[0].options());
+        wanted[e].gate_up = both.data_ptr<float>();
+        if (needs(0)) result[2 + e] = both.narrow(0, 0, ffn);
+        if (needs(1)) result[2 + n_experts + e] = both.narrow(0, ffn, ffn);
+      }
+      if (needs(2)) {
+        result[2 + 2 * n_experts + e] = torch::empty({dim, ffn}, saved[0].options());
+        wanted[e].down = result[2 + 2 * n_experts + e].data_ptr<float>();
+      }
+    }
+    const Tensor d_out = grads[0].contiguous();
+    result[0] = torch::empty_like(saved[0]);
+    result[1] = torch::empty_like(saved[1]);
+    ExpertsBackward(
+        Rows(saved, counts), Weights(Contiguous(saved)), wanted, saved[0].data_ptr<float>(),
+        saved[1].data_ptr<float>(), saved[2].data_ptr<float>(), d_out.data_ptr<float>(),
+        result[0].data_ptr<float>(), result[1].data_ptr<float>(), NumWorkers(), RunOnThreads);
+    return result;
+  }
+
+ private:
+  static constexpr size_t kMatrices = 6;  // where they begin among the saved tensors
+
+  static variable_list Contiguous(const variable_list& saved) {
+    variable_list plain;
+    for (size_t i = kMatrices; i < saved.size(); ++i) plain.push_back(saved[i].contiguous());
+    return plain;
+  }
+
+  static std::vector<ExpertWeights> Weights(const variable_list& matrices) {
+    const size_t n = matrices.size() / 3;
+    std::vector<ExpertWeights> weights;
+    for (size_t e = 0; e < n; ++e)
+      weights.push_back({matrices[e].data_ptr<float>(), matrices[n + e].data_ptr<float>(),
+                         matrices[2 * n + e].data_ptr<float>()});
+    return weights;
+  }
+
+  static ExpertRows Rows(const variable_list& saved, const std::vector<int64_t>& counts) {
+    ExpertRows rows;
+    rows.dim = saved[0].size(1);
+    rows.ffn_dim = saved[2].size(1) / 2;
+    rows.n_tokens = saved[0].size(0);
+    rows.top_k = saved[1].size(1);
+    rows.counts = &counts;
+    rows.token_of = saved[3].data_ptr<int64_t>();
+    rows.slot_of = saved[4].data_ptr<int64_t>();
+    rows.row_of = saved[5].data_ptr<int64_t>();
+    // BLAS counts in 32 bits.
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    if (rows.n_tokens * rows.top_k > kMost || 2 * rows.ffn_dim > kMost || rows.dim > kMost)
+      Throw(ErrorCode::kUnsupported, "mixture: expected at most {} rows in a batch, found {}",
+            kMost, rows.n_tokens * rows.top_k);
+    return rows;
+  }
+};
+
+std::vector<Tensor> MatrixList(const ExpertTensors& experts) {
+  std::vector<Tensor> matrices = experts.gate;
+  matrices.insert(matrices.end(), experts.up.begin(), experts.up.end());
+  matrices.insert(matrices.end(), experts.down.begin(), experts.down.end());
+  return matrices;
+}
+
 }  // namespace
 
 Dispatch GroupByExpert(const Tensor& ids, int64_t n_experts) {
@@ -164,10 +273,7 @@ Tensor GroupedExperts(const Tensor& rows, const std::vector<int64_t>& counts,
   if (std::accumulate(counts.begin(), counts.end(), int64_t{0}) != rows.size(0) ||
       counts.size() != experts.gate.size())
     Throw(ErrorCode::kInternal, "grouped experts: counts do not fit the rows or the experts");
-  std::vector<Tensor> weights = experts.gate;
-  weights.insert(weights.end(), experts.up.begin(), experts.up.end());
-  weights.insert(weights.end(), experts.down.begin(), experts.down.end());
-  return GroupedFunction::apply(rows, at::TensorList(weights), counts,
+  return GroupedFunction::apply(rows, at::TensorList(MatrixList(experts)), counts,
                                 static_cast<int64_t>(compute));
 }
 
@@ -179,21 +285,26 @@ Tensor CombineRows(const Tensor& rows, const Tensor& weights, const Dispatch& di
 Tensor DroplessExperts(const Tensor& x, const Tensor& ids, const Tensor& weights,
                        const ExpertTensors& experts, torch::ScalarType compute) {
   const Dispatch dispatch = GroupByExpert(ids, static_cast<int64_t>(experts.gate.size()));
+  if (compute == torch::kFloat32 && x.scalar_type() == torch::kFloat32 && x.is_cpu())
+    return FusedFunction::apply(x, weights, at::TensorList(MatrixList(experts)), dispatch);
   const Tensor rows = GatherRows(x, dispatch);
   return CombineRows(GroupedExperts(rows, dispatch.counts, experts, compute), weights, dispatch);
 }
 
 Tensor NaiveExperts(const Tensor& x, const Tensor& ids, const Tensor& weights,
                     const ExpertTensors& experts) {
-  Tensor out = torch::zeros_like(x);
-  for (size_t e = 0; e < experts.gate.size(); ++e) {
-    const std::vector<Tensor> where = (ids == static_cast<int64_t>(e)).nonzero().unbind(1);
-    if (where[0].numel() == 0) continue;
-    const Tensor xe = x.index({where[0]});
-    const Tensor hidden = torch::silu(xe.mm(experts.gate[e].t())) * xe.mm(experts.up[e].t());
+  const auto n_experts = static_cast<int64_t>(experts.gate.size());
+  const Tensor out = torch::zeros_like(x);
+  const Tensor mask = torch::one_hot(ids, n_experts).permute({2, 1, 0});  // [E, K, N]
+  for (int64_t e = 0; e < n_experts; ++e) {
+    const std::vector<Tensor> where = torch::where(mask[e]);  // slots, tokens
+    const Tensor xe = x.index({where[1]});
+    const auto i = static_cast<size_t>(e);
+    if (xe.size(0) == 0) continue;
+    const Tensor hidden = torch::silu(xe.mm(experts.gate[i].t())) * xe.mm(experts.up[i].t());
     const Tensor weighted =
-        hidden.mm(experts.down[e].t()) * weights.index({where[0], where[1]}).unsqueeze(1);
-    out = out.index_add(0, where[0], weighted);
+        hidden.mm(experts.down[i].t()) * weights.index({where[1], where[0]}).unsqueeze(1);
+    out.index_add_(0, where[1], weighted);
   }
   return out;
 }

@@ -41,12 +41,13 @@ Tensor GroupedExperts(const Tensor& rows, const std::vector<int64_t>& counts,
 /// out[n] = sum over k of weights[n, k] * rows[row_of(n, k)]. rows [N*K, D], weights [N, K].
 Tensor CombineRows(const Tensor& rows, const Tensor& weights, const Dispatch& dispatch);
 
-/// All of the above for x [N, D].
+/// All of the above for x [N, D]; f32 on the CPU by a kernel that does all of it (expert_kernel.h),
+/// on torch's threads.
 Tensor DroplessExperts(const Tensor& x, const Tensor& ids, const Tensor& weights,
                        const ExpertTensors& experts, torch::ScalarType compute);
 
-/// The same by a loop over experts with index and index_add, as in common implementations: what the
-/// dropless layer is tested against and measured with.
+/// The same by a loop over experts with one_hot, where, index and index_add, as in common
+/// implementations: what the dropless layer is tested against and measured with.
 Tensor NaiveExperts(const Tensor& x, const Tensor& ids, const Tensor& weights,
                     const ExpertTensors& experts);
 

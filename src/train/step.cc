@@ -112,6 +112,7 @@ ForwardOptions StepRunner::Options(int64_t step) const {
       static_cast<uint64_t>(config_.seed) * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(step);
   options.router_bias = router_bias_;
   options.keep_router_probs = config_.router_kl > 0;
+  options.mixture = config_.mixture == "loop" ? MixtureKind::kLoop : MixtureKind::kDropless;
   return options;
 }
 

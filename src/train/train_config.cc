@@ -102,6 +102,7 @@ std::vector<Field> OptimizerFields(TrainConfig* c) {
 std::vector<Field> RunFields(TrainConfig* c) {
   return {
       {"precision", &c->precision, 0, 0, {"f32", "bf16"}, "of matrix products; masters are f32"},
+      {"mixture", &c->mixture, 0, 0, {"dropless", "loop"}, "loop: for measurements alone"},
       {"checkpoint_activations",
        &c->checkpoint_activations,
        0,
@@ -271,6 +272,8 @@ void CheckTogether(const TrainConfig& c) {
     Refuse("from: expected the checkpoint that dpo starts from, found nothing");
   if (c.router == "reference" && c.task != TaskKind::kDpo)
     Refuse("router: expected trained or frozen outside dpo, found 'reference'");
+  if (c.mixture == "loop" && (c.precision != "f32" || c.expert_parallel > 1))
+    Refuse("mixture: expected dropless with bf16 or expert_parallel, found 'loop'");
   if (c.qlora && c.lora_rank == 0) Refuse("lora_rank: expected at least 1 with qlora, found 0");
   if (c.lora_rank > 0 && c.from.empty())
     Refuse("from: expected the checkpoint that adapters are trained on, found nothing");

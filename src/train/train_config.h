@@ -43,7 +43,7 @@ struct TrainConfig {
   std::string balance = "per_layer";
   double balance_coef = 0.01, z_coef = 0.001, jitter = 0, bias_rate = 0, bias_until = 0.8;
 
-  std::string precision = "f32";
+  std::string precision = "f32", mixture = "dropless";
   bool checkpoint_activations = false;
   int64_t threads = 0;
 
