@@ -4,6 +4,8 @@
 # relative to the prefix, so an installed tree moves.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+# mixtral-train is a component and a package of its own, since LibTorch comes with it.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME main)
 set(MIXTRAL_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mixtral)
 
 install(TARGETS mixtral RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -34,6 +36,20 @@ install(CODE "
   file(INSTALL ${MIXTRAL_SHELL_FILES}/_mixtral
     DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/zsh/\${folder}\")")
 
+if(TARGET mixtral-train)
+  set(page ${PROJECT_BINARY_DIR}/mixtral-train.1)
+  add_custom_command(OUTPUT ${page} COMMENT "Writing the man page of mixtral-train"
+    COMMAND ${CMAKE_COMMAND} -DTRAINER=$<TARGET_FILE:mixtral-train> -DPAGE=${page}
+      -P ${PROJECT_SOURCE_DIR}/cmake/train_page.cmake
+    DEPENDS mixtral-train ${PROJECT_SOURCE_DIR}/cmake/train_page.cmake)
+  add_custom_target(mixtral_train_page ALL DEPENDS ${page})
+  install(TARGETS mixtral-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT train)
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT train)
+  set(train_documents ${CMAKE_INSTALL_DATADIR}/doc/mixtral-train)
+  install(FILES docs/training.md docs/training-data.md DESTINATION ${train_documents} COMPONENT train)
+  install(FILES LICENSE DESTINATION ${train_documents} RENAME copyright COMPONENT train)
+endif()
+
 install(EXPORT mixtral-targets NAMESPACE mixtral:: FILE mixtral-config.cmake DESTINATION ${MIXTRAL_CMAKE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/mixtral-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/mixtral-config-version.cmake DESTINATION ${MIXTRAL_CMAKE_DIR})
@@ -45,7 +61,7 @@ install(FILES ${PROJECT_BINARY_DIR}/mixtral.pc DESTINATION ${CMAKE_INSTALL_LIBDI
 set(CPACK_PACKAGE_NAME mixtral)
 set(CPACK_PACKAGE_VENDOR "mixtral.cpp")
 set(CPACK_PACKAGE_CONTACT "The mixtral.cpp authors")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Run Mixtral models, sparse mixtures of experts, on a CPU")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Run and train Mixtral models, sparse mixtures of experts")
 set(CPACK_PACKAGE_DESCRIPTION "One program and library that opens Mixtral checkpoints as they are (GGUF files, Hugging Face and
 Mistral folders) and answers, without converting anything. Contains the program mixtral, the shared
 library libmixtral.so.${PROJECT_VERSION_MAJOR} and its headers for C++20 and C11.")
@@ -57,4 +73,12 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_MAIN_PACKAGE_NAME mixtral)
+set(CPACK_DEBIAN_MAIN_DESCRIPTION "${CPACK_PACKAGE_DESCRIPTION}")
+set(CPACK_DEBIAN_MAIN_PACKAGE_SUGGESTS mixtral-train)
+set(CPACK_DEBIAN_TRAIN_PACKAGE_NAME mixtral-train)
+set(CPACK_DEBIAN_TRAIN_DESCRIPTION "The trainer: pretraining, fine-tuning and preference optimisation on LibTorch, started by 'mixtral train',
+'sft' and 'dpo' of the package mixtral, which also makes the token shards that it reads.")
+set(CPACK_DEBIAN_TRAIN_PACKAGE_RECOMMENDS "mixtral, libopenblas0-openmp")
 include(CPack)

@@ -8,7 +8,7 @@ BUILD_PACKAGES="g++ cmake ninja-build pkg-config nlohmann-json3-dev libfmt-dev l
   libboost1.81-dev prometheus-cpp-dev libcurl4-openssl-dev
   libgtest-dev libbenchmark-dev python3"
 # The trainer, built where they are installed; ./quickstart does without.
-TRAIN_PACKAGES="libtorch-dev libgloo-dev libopenblas0-pthread libyaml-cpp-dev"
+TRAIN_PACKAGES="libtorch-dev libgloo-dev libopenblas0-openmp libyaml-cpp-dev"
 LINT_PACKAGES="clang-14 clang-format-14 libclang-rt-14-dev"
 
 trap 'echo; echo "interrupted"; exit 130' INT TERM

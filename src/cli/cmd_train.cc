@@ -62,7 +62,7 @@ int RunTrainer(const std::string& task, const std::string& description, Argument
   }
   Throw(ErrorCode::kNotFound,
         "{}: the program {} is not installed; it is built where these packages are: apt-get "
-        "install libtorch-dev libgloo-dev libopenblas0-pthread libyaml-cpp-dev",
+        "install libtorch-dev libgloo-dev libopenblas0-openmp libyaml-cpp-dev",
         task, kTrainer);
 }
 
