@@ -16,6 +16,7 @@
 #include "cli/line_editor.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/routing_file.h"
 #include "cli/routing_recorder.h"
 
 namespace mixtral::cli {
@@ -84,11 +85,19 @@ class Chat {
     history_.system = flags.system.value_or("");
     options_.stream_start = StreamStart::kNewText;
     options_.observer = &recorder_;
+    if (flags.generate.routing) {
+      routing_file_.emplace(*flags.generate.routing, *engine, flags.generate.experts_per_token,
+                            &recorder_);
+      options_.observer = &*routing_file_;
+    }
     options_.stop_tokens = chosen_.chat_template.StopTokens();
     for (const std::string& text : chosen_.chat_template.StopStrings())
       options_.stop.push_back(text);
   }
   const ChosenChat& chosen() const { return chosen_; }
+  void FinishRoutingFile() {
+    if (routing_file_) routing_file_->Finish();
+  }
 
   Next Take(const ChatEntry& entry) {
     if (!entry.is_block && entry.text.starts_with('/')) return Command(entry.text);
@@ -243,6 +252,7 @@ class Chat {
           WriteOut(piece);
         },
         interrupt.flag(), [&](int64_t done, int64_t total) { progress.Update(done, total); });
+    if (routing_file_) routing_file_->EndSequence("chat");
     ++options_.sampler.seed;  // so that /retry, and a question asked twice, draw anew
     ++n_answers_;
     n_read_ += last_.prefill_tokens;
@@ -275,6 +285,7 @@ class Chat {
   ChatHistory history_;
   GenerateOptions options_;
   RoutingRecorder recorder_;
+  std::optional<RoutingFile> routing_file_;
   ContextPolicy policy_;
   bool is_interactive_;
   GenerateResult last_;
@@ -297,6 +308,22 @@ const std::array<Chat::Entry, Chat::kNumCommands>& Chat::Commands() {
   return kCommands;
 }
 
+/// Until its input ends, or somebody leaves.
+int TalkUntilEnd(Chat* chat) {
+  const auto reader = MakeLineReader();
+  ChatInput input(reader.get());
+  ChatEntry entry;
+  while (true) {
+    const LineEvent event = input.Next(&entry);
+    if (event == LineEvent::kEnd && StdinIsTerminal()) WriteOut("\n");
+    if (event == LineEvent::kEnd) return kExitOk;
+    if (event == LineEvent::kInterrupt) return kExitInterrupted;
+    const Next next = chat->Take(entry);
+    if (next == Next::kLeave) return kExitOk;
+    if (next == Next::kInterrupted) return kExitInterrupted;
+  }
+}
+
 }  // namespace
 
 int ChatCommand(Arguments arguments) {
@@ -316,18 +343,9 @@ int ChatCommand(Arguments arguments) {
          ChatFormatName(chat.chosen().chat_template.format()), session.context(),
          *flags.generate.sampling.seed);
   }
-  const auto reader = MakeLineReader();
-  ChatInput input(reader.get());
-  ChatEntry entry;
-  while (true) {
-    const LineEvent event = input.Next(&entry);
-    if (event == LineEvent::kEnd && StdinIsTerminal()) WriteOut("\n");
-    if (event == LineEvent::kEnd) return kExitOk;
-    if (event == LineEvent::kInterrupt) return kExitInterrupted;
-    const Next next = chat.Take(entry);
-    if (next == Next::kLeave) return kExitOk;
-    if (next == Next::kInterrupted) return kExitInterrupted;
-  }
+  const int exit_code = TalkUntilEnd(&chat);
+  chat.FinishRoutingFile();
+  return exit_code;
 }
 
 }  // namespace mixtral::cli

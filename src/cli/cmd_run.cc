@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/routing_file.h"
 
 namespace mixtral::cli {
 namespace {
@@ -128,6 +129,10 @@ int RunCommand(Arguments arguments) {
 
   GenerateOptions options = flags.generate.ToOptions();
   if (!by_ids && prompt_text.empty()) options.stream_start = StreamStart::kNewText;
+  std::optional<RoutingFile> routing;
+  if (flags.generate.routing)
+    routing.emplace(*flags.generate.routing, engine, flags.generate.experts_per_token);
+  if (routing) options.observer = &*routing;
   std::string text;
   Progress progress("reading the prompt");
   const InterruptScope interrupt;
@@ -142,6 +147,10 @@ int RunCommand(Arguments arguments) {
         done < total && !flags.quiet ? progress.Update(done, total) : progress.Clear();
       });
   progress.Clear();
+  if (routing) {
+    routing->EndSequence("run");
+    routing->Finish();
+  }
   if (flags.json)
     PrintJson(result, engine.has_tokenizer() ? std::optional(text) : std::nullopt, timing);
   else if (by_ids)
@@ -149,6 +158,8 @@ int RunCommand(Arguments arguments) {
   else if (!text.empty() && text.back() != '\n')
     WriteOut("\n");
   if (!flags.quiet) PrintSummary(result, timing);
+  if (routing && !flags.quiet)
+    Note("routing   {}: {} tokens", *flags.generate.routing, routing->n_tokens());
   return result.finish == FinishReason::kCancelled ? kExitInterrupted : kExitOk;
 }
 

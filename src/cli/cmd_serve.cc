@@ -11,6 +11,7 @@
 #include "cli/chat_format.h"
 #include "cli/common_flags.h"
 #include "cli/output.h"
+#include "cli/routing_file.h"
 #include "cli/serve_command.h"
 #include "server/auth.h"
 #include "server/server.h"
@@ -32,7 +33,7 @@ struct ServeFlags {
   server::ServerOptions server;
   ServiceOptions service;
   std::vector<std::string> keys, aliases;
-  std::optional<std::string> key_file, host;
+  std::optional<std::string> key_file, host, routing;
   std::string format;
   int experts_per_token = 0;
   int max_body_mib = 16, max_output_kib = 1024, cache_mib = 0;
@@ -70,6 +71,7 @@ void ServeFlags::AddService(CommandLine& line) {
   line.TextList("--alias", &aliases, "NAME",
                 "Name of the model for clients; may be given several times (default: of the file)");
   AddChatFormat(line, &format);
+  AddRoutingFile(line, &routing);
 }
 
 void ServeFlags::AddHttp(CommandLine& line) {
@@ -178,7 +180,10 @@ int ServeCommand(Arguments arguments) {
   flags.server.on_listening = [](const std::string& url) {
     WriteOut(fmt::format("listening on {}\n", url));
   };
-  flags.server.on_loaded = [](const server::ServedModel& model) {
+  std::optional<ServedRoutingFile> routing;
+  if (flags.routing) routing.emplace(*flags.routing);
+  flags.server.on_loaded = [&](const server::ServedModel& model) {
+    if (routing) routing->Open(model.engine, flags.experts_per_token);
     PrintNotices(model.engine.notices());
     const ServiceOptions& options = model.service.options();
     Note("serving {}: context {}, {} sequences at once, cache of {} positions ({})", model.name(),
@@ -186,7 +191,11 @@ int ServeCommand(Arguments arguments) {
          HumanBytes(model.service.CacheBytes()));
   };
   RaiseDescriptorLimit();
-  const int signal = server::RunServer(flags.server, ToModelOptions(flags));
+  server::ModelOptions model = ToModelOptions(flags);
+  if (routing)
+    model.on_routing = [&](const server::ServedRouting& served) { routing->Write(served); };
+  const int signal = server::RunServer(flags.server, model);
+  if (routing) routing->Finish();
   return signal == SIGINT ? kExitInterrupted : kExitOk;
 }
 

@@ -69,5 +69,6 @@ int TrainCommand(Arguments arguments);
 int SftCommand(Arguments arguments);
 int DpoCommand(Arguments arguments);
 int TrainReportCommand(Arguments arguments);
+int RoutingCommand(Arguments arguments);
 
 }  // namespace mixtral::cli

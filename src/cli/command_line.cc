@@ -324,7 +324,12 @@ int CommandLine::RunAction(const Arguments& arguments, std::span<const Command> 
   std::string name;
   WithoutSettings();
   RequiredChoice("ACTION", &name, CommandNames(actions), "What to do");
-  if (Parse(arguments) || arguments.description == nullptr) return kExitOk;
+  if (!Parse(arguments)) DescribeActions(arguments, actions);
+  return kExitOk;
+}
+
+void DescribeActions(const Arguments& arguments, std::span<const Command> actions) {
+  if (arguments.description == nullptr) return;
   for (const Command& action : actions) {
     CommandDescription& description = arguments.description->actions.emplace_back();
     action.run({.words = {},
@@ -333,7 +338,6 @@ int CommandLine::RunAction(const Arguments& arguments, std::span<const Command> 
                 .settings = arguments.settings});
     description.summary = action.help;
   }
-  return kExitOk;
 }
 
 }  // namespace mixtral::cli

@@ -39,6 +39,9 @@ double ParseReal(std::string_view text, RealRange range, std::string_view what);
 /// beginning that only one name has. Empty when none is near.
 std::string DidYouMean(std::string_view word, std::span<const std::string_view> names);
 
+/// Where arguments ask for a description: adds those of a command's actions.
+void DescribeActions(const Arguments& arguments, std::span<const Command> actions);
+
 class CommandLine {
  public:
   /// examples: printed at the end of --help.

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/progress.h"
+#include "cli/routing_file.h"
 
 namespace mixtral::cli {
 namespace {
@@ -77,6 +78,11 @@ void GenerateFlags::AddTo(CommandLine& line, const std::string& max_tokens_help)
   line.Flag("--ignore-eos", &ignore_eos, "Go on after the end-of-sequence token");
   line.Int("--experts-per-token", &experts_per_token, {1, 256},
            "Experts per token (default: the model's)");
+  line.TextList("--force-expert", &forced_, "E",
+                "Every token goes to expert E in every layer; may be given several times");
+  line.TextList("--ban-expert", &banned_, "E",
+                "No token goes to expert E in any layer; may be given several times");
+  AddRoutingFile(line, &routing);
   sampling.AddTo(line);
 }
 
@@ -100,7 +106,16 @@ GenerateOptions GenerateFlags::ToOptions() const {
   options.stop = stop;
   options.ignore_eos = ignore_eos;
   options.policy.k = experts_per_token;
+  options.policy.force = ParseExperts(forced_, "--force-expert");
+  options.policy.ban = ParseExperts(banned_, "--ban-expert");
   return options;
+}
+
+std::vector<int> ParseExperts(const std::vector<std::string>& words, std::string_view flag) {
+  std::vector<int> experts;
+  for (const std::string& word : words)
+    experts.push_back(static_cast<int>(ParseInt(word, {0, kMaxInt}, flag)));
+  return experts;
 }
 
 std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what) {

@@ -44,6 +44,7 @@ struct GenerateFlags {
   bool ignore_eos = false;
   SamplingFlags sampling;
   std::vector<std::string> stop;
+  std::optional<std::string> routing;  // the trace to record
 
   void AddTo(CommandLine& line, const std::string& max_tokens_help);
   /// After parsing: refuses empty stop strings, reads --logit-bias, draws a seed where none was
@@ -52,7 +53,13 @@ struct GenerateFlags {
   /// After opening: refuses a --ctx that the model does not have.
   SessionOptions ToSessionOptions(const Engine& engine, DType kv_type) const;
   GenerateOptions ToOptions() const;
+
+ private:
+  std::vector<std::string> forced_, banned_;  // expert ids
 };
+
+/// Expert ids of --force-expert or --ban-expert; flag names it in errors. Throws UsageError.
+std::vector<int> ParseExperts(const std::vector<std::string>& words, std::string_view flag);
 
 /// "1,17,30" or "1 17 30" as token ids; `what` names the flag. Throws UsageError.
 std::vector<TokenId> ParseTokenIds(std::string_view text, std::string_view what);

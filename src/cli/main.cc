@@ -28,6 +28,7 @@ constexpr Command kCommands[] = {
     {"bench", "speed, beside what this machine can do at best", &BenchCommand},
     {"tokenize", "text to token ids and back", &TokenizeCommand},
     {"logits", "write logits and routing of given tokens, to compare engines", &LogitsCommand},
+    {"routing", "which expert gets which token: reports, replay, ablation", &RoutingCommand},
     {"data", "make training data: tokenizers, token shards", &DataCommand},
     {"train", "pretrain a model on token shards (mixtral-train)", &TrainCommand},
     {"sft", "fine-tune a model on chats (mixtral-train)", &SftCommand},

@@ -11,6 +11,7 @@
 #include "cli/output.h"
 #include "data/prepare.h"
 #include "data/shard_set.h"
+#include "report/text_table.h"
 
 namespace mixtral::cli {
 namespace {
@@ -41,23 +42,6 @@ std::string Grouped(uint64_t number) {
 
 std::string Count(const Json& object, std::string_view key) {
   return Grouped(static_cast<uint64_t>(object.At(key).AsInt()));
-}
-
-/// Columns as wide as their widest cell; the first is left-aligned.
-std::string Table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i)
-      text += i == 0 ? fmt::format("{:<{}}", row[i], widths[i])
-                     : fmt::format("  {:>{}}", row[i], widths[i]);
-    text += "\n";
-  }
-  return text;
 }
 
 std::vector<std::string> DomainRow(const Json& domain, bool has_mask) {
@@ -150,7 +134,7 @@ std::string ShardsReportText(const Json& report) {
   std::vector<std::vector<std::string>> rows = {head};
   const Json domains = report.At("domains");
   for (size_t i = 0; i < domains.Size(); ++i) rows.push_back(DomainRow(domains.At(i), has_mask));
-  return text + Table(rows);
+  return text + report::TextTable(rows);
 }
 
 }  // namespace mixtral::cli

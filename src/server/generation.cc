@@ -42,7 +42,13 @@ class Run : public std::enable_shared_from_this<Run> {
 
  private:
   void Submit(size_t i, ServiceRequest request, RequestId* id) {
-    const auto callback = [self = shared_from_this(), i](ServiceEvent&& event) {
+    std::shared_ptr<RoutingTap> tap;
+    if (const RoutingSink& sink = context_.model->on_routing) {
+      request.return_routing = true;
+      tap = std::make_shared<RoutingTap>(request.prompt, &sink);
+    }
+    const auto callback = [self = shared_from_this(), i, tap](ServiceEvent&& event) {
+      if (tap != nullptr) tap->Take(event);
       auto shared = std::make_shared<ServiceEvent>(std::move(event));
       self->exchange_->Post([self, i, shared] { self->Take(i, *shared); });
     };

@@ -16,7 +16,8 @@ ServedModel::ServedModel(const ModelOptions& options)
       service(&engine, options.service),
       names(options.names),
       created(UnixTime()),
-      fingerprint(fmt::format("mixtral-{:x}", engine.checkpoint().FileBytes())) {
+      fingerprint(fmt::format("mixtral-{:x}", engine.checkpoint().FileBytes())),
+      on_routing(options.on_routing) {
   engine.tokenizer();  // a server without one has nothing to say
 }
 
@@ -62,20 +63,6 @@ const ChatTemplate& ServedModel::Chat() const {
     throw HttpError(400, "messages: this model is served without a chat format", "messages",
                     "unsupported");
   return *chat;
-}
-
-std::string TokenBytes(const Tokenizer& tokenizer, TokenId id) {
-  if (const auto byte = tokenizer.ByteValue(id)) return std::string(1, static_cast<char>(*byte));
-  constexpr std::string_view kWordMark = "\xE2\x96\x81";
-  const std::string_view piece = tokenizer.Piece(id);
-  if (tokenizer.Type(id) != PieceType::kNormal) return std::string(piece);
-  std::string text;
-  for (size_t i = 0; i < piece.size();) {
-    const bool is_mark = piece.substr(i).starts_with(kWordMark);
-    text += is_mark ? ' ' : piece[i];
-    i += is_mark ? kWordMark.size() : 1;
-  }
-  return text;
 }
 
 int64_t UnixTime() {

@@ -11,7 +11,9 @@
 #include "engine/service.h"
 #include "server/api_types.h"
 #include "server/messages.h"
+#include "server/routing_tap.h"
 #include "text/chat_template.h"
+#include "text/token_bytes.h"
 
 namespace mixtral::server {
 
@@ -22,6 +24,9 @@ struct ModelOptions {
   std::vector<std::string> names;  // the first is the one that answers carry; at least one
   /// The chat format to use; nullopt: the chat endpoints answer 400.
   std::function<std::optional<ChatTemplate>(const Engine& engine)> make_chat;
+  /// Gets the routing of every request when it ends, on the scheduler thread; empty: nobody does.
+  /// The prompts of all requests are computed whole then, whatever the prefix cache holds.
+  RoutingSink on_routing = {};
 };
 
 class ServedModel {
@@ -35,6 +40,7 @@ class ServedModel {
   std::vector<std::string> names;
   int64_t created = 0;  // Unix time of loading
   std::string fingerprint;
+  RoutingSink on_routing;
 
   const std::string& name() const { return names.front(); }
   const Tokenizer& tokenizer() const { return engine.tokenizer(); }
@@ -48,10 +54,6 @@ class ServedModel {
   /// Throws HttpError 400 when there is no chat format.
   const ChatTemplate& Chat() const;
 };
-
-/// What a token adds to a text, byte pieces as their byte, the word mark as a space; control pieces
-/// as they are written.
-std::string TokenBytes(const Tokenizer& tokenizer, TokenId id);
 
 int64_t UnixTime();
 

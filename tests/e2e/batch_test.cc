@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mixtral batch on the model that ships: answers that do not depend on their neighbours, runs that
 // go on where they were stopped, lines that are no requests.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 

@@ -10,6 +10,8 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "io/test_torch.h"
+#include "observatory/test_traces.h"
+#include "observatory/trace_file.h"
 #include "support/gguf_writer.h"
 #include "support/model_files.h"
 #include "support/temp_dir.h"
@@ -204,6 +206,17 @@ void WriteRequestSeeds(const fs::path& out) {
       "t[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": \"]}\"}, \"id\": \"123456789\"}]");
 }
 
+void WriteTraceSeeds(const fs::path& out) {
+  namespace observatory = mixtral::observatory;
+  const std::string header = observatory::EncodeHeader(observatory::testing::SmallInfo(2));
+  const observatory::TraceSequence sequence = observatory::testing::Sequence(
+      "en", {7, 8}, {{0, 1, 3, 2}, {3, 2, 1, observatory::kNoExpert}});
+  WriteSeed(out / "routing_trace" / "two",
+            header + observatory::EncodePiece(7, "the") + observatory::EncodeSequence(sequence) +
+                observatory::EncodeSequence(sequence) + observatory::EncodeEnd(2));
+  WriteSeed(out / "routing_trace" / "none", header + observatory::EncodeEnd(0));
+}
+
 int Main(int argc, char** argv) {
   if (argc != 2) {
     std::fputs("usage: make_fuzz_seeds OUT_DIR\n", stderr);
@@ -216,6 +229,7 @@ int Main(int argc, char** argv) {
     WriteVocabularies(argv[1]);
     WriteTemplates(argv[1]);
     WriteRequestSeeds(argv[1]);
+    WriteTraceSeeds(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "make_fuzz_seeds: %s\n", error.what());
     return 2;
