@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <vector>
 
 #include "base/error.h"
@@ -245,7 +246,14 @@ Vader::Vader(std::string_view lexicon, std::string_view where) {
           "sentiment lexicon: expected tokens with valences, found none, in {}", where);
 }
 
-Vader Vader::Open(const std::string& path) { return Vader(ReadTextFile(path), path); }
+Vader Vader::Open(const std::string& path) {
+  if (!std::filesystem::exists(path))
+    Throw(ErrorCode::kNotFound,
+          "sentiment lexicon: expected vader_lexicon.txt of the npm package vader-sentiment "
+          "(--vader-lexicon FILE says where), found nothing, in {}",
+          path);
+  return Vader(ReadTextFile(path), path);
+}
 
 Sentiment Vader::Score(std::string_view text) const {
   const SentimentWords words(text);

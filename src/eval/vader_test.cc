@@ -109,6 +109,18 @@ TEST(VaderTest, RefusesWhatIsNoLexicon) {
   }
 }
 
+TEST(VaderTest, AMissingLexiconSaysWhereOneIs) {
+  try {
+    Vader::Open("/no/such/lexicon.txt");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    const std::string message = error.what();
+    EXPECT_NE(message.find("--vader-lexicon"), std::string::npos) << message;
+    EXPECT_NE(message.find("/no/such/lexicon.txt"), std::string::npos) << message;
+  }
+}
+
 struct Known {
   const char* text;
   double negative, neutral, positive, compound;
