@@ -102,7 +102,7 @@ TEST_F(E2eData, TextToShardsAndBack) {
 }
 
 TEST_F(E2eData, TheSameForAnyNumberOfWorkersAndAfterKill) {
-  WriteFile(Path("en.jsonl"), Rows(3, 60000, 30));  // several batches of 4 MiB
+  WriteFile(Path("en.jsonl"), Rows(3, 40000, 30));  // several batches of 4 MiB
   ASSERT_EQ(Mixtral(Prepare("whole", {"--workers", "2"})).exit_code, 0);
   const auto whole = Contents("whole");
   const std::vector<std::string> arguments = Prepare("killed", {"--workers", "1"});
