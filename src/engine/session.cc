@@ -54,6 +54,32 @@ class TextOutput {
   const std::function<void(std::string_view)>& on_text_;
 };
 
+/// Tells how far a step has come after each of its layers, in whole tokens: a step may take minutes
+/// where weights come from a slow disk. Passes everything on to the observer of the caller.
+class LayerTicks final : public ForwardObserver {
+ public:
+  using OnTokens = std::function<void(int64_t done, int64_t total)>;
+  LayerTicks(ForwardObserver* next, int n_layers, int64_t total, const OnTokens& on_tokens)
+      : next_(next), n_layers_(n_layers), total_(total), on_tokens_(on_tokens) {}
+
+  void BeginStep(int64_t done, int64_t n_tokens) { done_ = done, n_tokens_ = n_tokens; }
+  void OnLayer(int layer, const Batch& batch, Matrix<const float> residual) override {
+    if (next_ != nullptr && next_->WantsLayers()) next_->OnLayer(layer, batch, residual);
+    on_tokens_(done_ + n_tokens_ * (layer + 1) / n_layers_, total_);
+  }
+  void OnRouting(int layer, const Batch& batch, const Routing& routing,
+                 Matrix<const float> router_logits) override {
+    if (next_ != nullptr) next_->OnRouting(layer, batch, routing, router_logits);
+  }
+  bool WantsLayers() const override { return true; }
+
+ private:
+  ForwardObserver* next_;
+  int n_layers_;
+  int64_t total_, done_ = 0, n_tokens_ = 0;
+  const OnTokens& on_tokens_;
+};
+
 }  // namespace
 
 int64_t ChooseContext(const ModelConfig& config, int64_t asked) {
@@ -148,17 +174,19 @@ bool Session::Prefill(const std::vector<TokenId>& prompt, const std::atomic<bool
                       const std::function<void(int64_t, int64_t)>& on_prefill) {
   const auto chunk = static_cast<size_t>(engine_->transformer().options().max_batch_tokens);
   const size_t begin = cached_.size();
-  while (cached_.size() < prompt.size()) {
-    if (IsSet(cancel)) return false;
+  LayerTicks ticks(observer_, engine_->config().n_layers,
+                   static_cast<int64_t>(prompt.size() - begin), on_prefill);
+  ForwardObserver* const callers = observer_;
+  if (on_prefill) observer_ = &ticks;
+  while (cached_.size() < prompt.size() && !IsSet(cancel)) {
     const size_t n = std::min(chunk, prompt.size() - cached_.size());
     const bool is_last = cached_.size() + n == prompt.size();
+    ticks.BeginStep(static_cast<int64_t>(cached_.size() - begin), static_cast<int64_t>(n));
     Step(std::span(prompt).subspan(cached_.size(), n),
          is_last ? WantLogits::kYes : WantLogits::kNo);
-    if (on_prefill)
-      on_prefill(static_cast<int64_t>(cached_.size() - begin),
-                 static_cast<int64_t>(prompt.size() - begin));
   }
-  return true;
+  observer_ = callers;
+  return cached_.size() == prompt.size();
 }
 
 /// Makes logits_ those that follow all, the prompt and what was chosen so far; or says why there is

@@ -143,9 +143,15 @@ TEST_F(SessionTest, ChunkedPrefillGivesTheSameAndReports) {
   };
   const auto expected = a.Generate(prompt, Greedy(12), {}).tokens;
   EXPECT_EQ(b.Generate(prompt, Greedy(12), {}, nullptr, on_prefill).tokens, expected);
-  ASSERT_EQ(reports.size(), (prompt.size() + 6) / 7);
-  EXPECT_EQ(reports[0], 7);
-  EXPECT_EQ(reports[1], 14);
+  // Before the first layer and after each one, step by step.
+  const auto per_step = static_cast<size_t>(chunked.config().n_layers) + 1;
+  ASSERT_EQ(reports.size(), (prompt.size() + 6) / 7 * per_step);
+  EXPECT_TRUE(std::is_sorted(reports.begin(), reports.end()));
+  EXPECT_EQ(reports[0], 0);
+  EXPECT_GT(reports[per_step - 2], 0);
+  EXPECT_LT(reports[per_step - 2], 7);
+  EXPECT_EQ(reports[per_step - 1], 7);
+  EXPECT_EQ(reports[2 * per_step - 1], 14);
   EXPECT_EQ(reports.back(), std::ssize(prompt));
 }
 
