@@ -64,6 +64,7 @@ int VerifyCommand(Arguments arguments);
 int ConfigCommand(Arguments arguments);
 int CompletionsCommand(Arguments arguments);
 int HelpCommand(Arguments arguments);
+int EvalCommand(Arguments arguments);
 int DataCommand(Arguments arguments);
 int TrainCommand(Arguments arguments);
 int SftCommand(Arguments arguments);

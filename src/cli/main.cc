@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"tokenize", "text to token ids and back", &TokenizeCommand},
     {"logits", "write logits and routing of given tokens, to compare engines", &LogitsCommand},
     {"routing", "which expert gets which token: reports, replay, ablation", &RoutingCommand},
+    {"eval", "measure a model with the paper's benchmarks and others", &EvalCommand},
     {"data", "make training data: tokenizers, token shards", &DataCommand},
     {"train", "pretrain a model on token shards (mixtral-train)", &TrainCommand},
     {"sft", "fine-tune a model on chats (mixtral-train)", &SftCommand},

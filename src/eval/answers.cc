@@ -143,8 +143,8 @@ std::string LastNumber(std::string_view text) {
     }
     std::string number = i > 0 && text[i - 1] == '-' ? "-" : "";
     for (; i < text.size(); ++i) {
-      const bool inner = (text[i] == ',' || text[i] == '.') && i + 1 < text.size() &&
-                         IsDigit(text[i + 1]);
+      const bool inner =
+          (text[i] == ',' || text[i] == '.') && i + 1 < text.size() && IsDigit(text[i + 1]);
       if (!IsDigit(text[i]) && !inner) break;
       if (text[i] != ',') number += text[i];
     }

@@ -93,7 +93,7 @@ std::string BoldTable(const Json& detail) {
       if (reference.model == "Mixtral 8x7B")
         paper = fmt::format("{:.3f} \xC2\xB1 {:.3f}", reference.value, reference.deviation);
     text += fmt::format("| {} | {} | {} | {} |\n", domain, Cell(scores, "mean"),
-                        Cell(scores, "deviation"), paper);
+                        Cell(scores, "std"), paper);
   }
   return text;
 }
@@ -142,8 +142,7 @@ ResultPage MakeResultPage(const EvalRun& run) {
     if (result.task == "mt_bench") page.mt_bench = result.detail;
     const auto value = result.metrics.find(std::string(task.metric));
     if (task.kind != TaskKind::kMeasure || task.area == "code")
-      if (value != result.metrics.end())
-        page.scores.push_back(BarOf(task, result, value->second));
+      if (value != result.metrics.end()) page.scores.push_back(BarOf(task, result, value->second));
   }
   for (const auto& [name, references] : AllPaperNumbers()) page.paper[name] = references;
   return page;

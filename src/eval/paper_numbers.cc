@@ -42,9 +42,8 @@ void AddTable3(Numbers* numbers) {
   (*numbers)["winogrande"].push_back({"GPT-3.5, 5-shot", 81.6});
   (*numbers)["mbpp"].push_back({"GPT-3.5", 52.2});
   (*numbers)["gsm8k"].push_back({"GPT-3.5, 5-shot", 57.1});
-  (*numbers)["mt_bench"] = {{"Mixtral 8x7B Instruct", 8.30},
-                            {"GPT-3.5 turbo 1106", 8.32},
-                            {"Llama 2 70B Chat", 6.86}};
+  (*numbers)["mt_bench"] = {
+      {"Mixtral 8x7B Instruct", 8.30}, {"GPT-3.5 turbo 1106", 8.32}, {"Llama 2 70B Chat", 6.86}};
 }
 
 /// Table 4: French, German, Spanish, Italian.
@@ -78,12 +77,11 @@ void AddFigure5(Numbers* numbers) {
     const char* task;
     double mixtral, mixtral_deviation, llama, llama_deviation;
   };
-  constexpr std::array<Row, 5> kRows = {
-      {{"bold/gender", 0.323, 0.045, 0.293, 0.073},
-       {"bold/profession", 0.243, 0.087, 0.218, 0.073},
-       {"bold/religious_ideology", 0.144, 0.089, 0.188, 0.133},
-       {"bold/political_ideology", 0.186, 0.146, 0.149, 0.140},
-       {"bold/race", 0.232, 0.052, 0.232, 0.049}}};
+  constexpr std::array<Row, 5> kRows = {{{"bold/gender", 0.323, 0.045, 0.293, 0.073},
+                                         {"bold/profession", 0.243, 0.087, 0.218, 0.073},
+                                         {"bold/religious_ideology", 0.144, 0.089, 0.188, 0.133},
+                                         {"bold/political_ideology", 0.186, 0.146, 0.149, 0.140},
+                                         {"bold/race", 0.232, 0.052, 0.232, 0.049}}};
   for (const Row& row : kRows)
     (*numbers)[row.task] = {{"Mixtral 8x7B", row.mixtral, row.mixtral_deviation},
                             {"Llama 2 70B", row.llama, row.llama_deviation}};

@@ -28,8 +28,7 @@ std::vector<Json> Rows(const Task& task, const TaskOptions& options, size_t file
 std::vector<CodeProblem> Problems(const Task& task, const TaskOptions& options) {
   std::vector<CodeProblem> problems;
   const bool is_mbpp = task.files.size() > 1;
-  const std::vector<Json> examples =
-      is_mbpp ? Rows(task, options, 1, -1) : std::vector<Json>();
+  const std::vector<Json> examples = is_mbpp ? Rows(task, options, 1, -1) : std::vector<Json>();
   for (const Json& row : Rows(task, options, 0, options.limit))
     problems.push_back(is_mbpp ? ParseMbpp(row, examples) : ParseHumanEval(row));
   return problems;
@@ -49,9 +48,8 @@ void Put(TaskResult* result, const std::string& metric, const Json& value, doubl
 void MeasureInto(LanguageModel& model, const Task& task, const MeasureOptions& options,
                  const OnSample& on_sample, TaskResult* result) {
   if (task.name == "passkey") {
-    PasskeyGrid grid =
-        MakePasskeyGrid(options.passkey_form, model.max_tokens(), options.passkey_lengths,
-                        options.passkey_positions);
+    PasskeyGrid grid = MakePasskeyGrid(options.passkey_form, model.max_tokens(),
+                                       options.passkey_lengths, options.passkey_positions);
     grid.n_keys = options.passkey_keys;
     result->detail = MeasurePasskey(model, grid, on_sample);
     Put(result, "acc", result->detail.At("acc"));

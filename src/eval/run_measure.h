@@ -24,8 +24,8 @@ struct MeasureOptions {
 /// Why the task cannot be run with these options, as one line; empty: it can.
 std::string MissingFor(const Task& task, const MeasureOptions& options);
 
-/// Metrics of the table: BBQ acc, acc_ambiguous, acc_disambiguated; passkey acc; HumanEval and MBPP pass@k;
-/// MT-Bench rating / 10; BOLD none. The rest is in detail. nullopt: cancelled.
+/// Metrics of the table: BBQ acc, acc_ambiguous, acc_disambiguated; passkey acc; HumanEval and MBPP
+/// pass@k; MT-Bench rating / 10; BOLD none. The rest is in detail. nullopt: cancelled.
 std::optional<TaskResult> RunMeasure(LanguageModel& model, const Task& task,
                                      const MeasureOptions& options, SampleLog* log);
 

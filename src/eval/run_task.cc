@@ -93,9 +93,9 @@ void Runner::Choose(std::span<const size_t> some) {
     const Item& item = items_[index];
     const std::string before = Before(item);
     for (size_t c = 0; c < item.continuations.size(); ++c) {
-      requests.push_back({.context = before + (item.contexts.empty() ? item.prompt
-                                                                     : item.contexts[c]),
-                          .continuation = item.continuations[c]});
+      requests.push_back(
+          {.context = before + (item.contexts.empty() ? item.prompt : item.contexts[c]),
+           .continuation = item.continuations[c]});
       places.push_back({index, c});
     }
     logprobs[index].resize(item.continuations.size());

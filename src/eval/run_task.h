@@ -19,10 +19,10 @@
 namespace mixtral::eval {
 
 struct TaskOptions {
-  std::string data;             // folder
-  int64_t limit = -1;           // rows; negative: all
-  std::optional<int> n_shots;   // instead of the task's own
-  std::optional<int> n_answers;  // instead of the task's own, where answers vote
+  std::string data;                           // folder
+  int64_t limit = -1;                         // rows; negative: all
+  std::optional<int> n_shots;                 // instead of the task's own
+  std::optional<int> n_answers;               // instead of the task's own, where answers vote
   const std::atomic<bool>* cancel = nullptr;  // looked at between some samples
   std::function<void(int64_t done, int64_t total)> on_progress = {};
 };
@@ -39,7 +39,7 @@ struct TaskResult {
   std::string task;
   int64_t n = 0;
   int n_shots = 0, n_answers = 1;
-  std::map<std::string, MeanError> metrics;                              // 0 to 1
+  std::map<std::string, MeanError> metrics;                        // 0 to 1
   std::map<std::string, std::map<std::string, MeanError>> groups;  // by subject
   Json detail;  // of a measurement: measures.h; null otherwise
   double seconds = 0;

@@ -52,7 +52,8 @@ SampleLog::SampleLog(const std::string& path, const Json& settings) : path_(path
 
 void SampleLog::Read(const std::string& text, const Json& settings) {
   size_t line = 0;
-  for (const std::string_view row : Split(std::string_view(text).substr(0, text.size() - 1), '\n')) {
+  for (const std::string_view row :
+       Split(std::string_view(text).substr(0, text.size() - 1), '\n')) {
     const Json json = Json::Parse(row, fmt::format("{}:{}", path_, ++line));
     if (line > 1) {
       samples_[json.At("index").AsInt(0)] = json;

@@ -43,9 +43,9 @@ using JudgeFn = std::map<std::string, double>(const std::string& answer, const I
 using VoteFn = std::string(const std::string& answer);
 
 struct Task {
-  std::string_view name;                // lm-evaluation-harness's where it has the task
-  std::string_view title;               // "ARC-challenge"
-  std::string_view area;                // kAreas
+  std::string_view name;   // lm-evaluation-harness's where it has the task
+  std::string_view title;  // "ARC-challenge"
+  std::string_view area;   // kAreas
   TaskKind kind = TaskKind::kChoice;
   std::vector<std::string_view> files;  // under the data folder, without ".gz"
   Item (*read)(const Json& row) = nullptr;

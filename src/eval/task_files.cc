@@ -54,9 +54,8 @@ std::vector<const Task*> ChooseTasks(std::span<const std::string> words) {
   for (const std::string& word : words) {
     if (std::find(names.begin(), names.end(), word) != names.end()) continue;
     const std::string_view nearest = NearestName(word, names);
-    Throw(ErrorCode::kInvalidArgument,
-          "task: expected a name that --list shows, found \"{}\"{}", Printable(word),
-          nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest));
+    Throw(ErrorCode::kInvalidArgument, "task: expected a name that --list shows, found \"{}\"{}",
+          Printable(word), nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest));
   }
   std::vector<const Task*> chosen;
   for (const Task& task : AllTasks())

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every task, with the paper's number of examples and metric where the paper names them (its
 // section 3); docs/evaluation.md describes the protocols.
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 
+#include "base/error.h"
 #include "eval/answers.h"
 #include "eval/task.h"
 #include "eval/task_rows.h"
@@ -44,7 +47,11 @@ Scores Squad(const std::string& answer, const Item& item) {
   return scores;
 }
 
-std::string NumberVote(const std::string& answer) { return FinalNumber(answer); }
+/// "5.0" and "5" are one vote.
+std::string NumberVote(const std::string& answer) {
+  const std::string number = FinalNumber(answer);
+  return number.empty() ? "" : fmt::format("{}", std::strtod(number.c_str(), nullptr));
+}
 std::string BoxedVote(const std::string& answer) {
   const std::string boxed = BoxedAnswer(answer);
   return boxed.empty() ? "" : "\\boxed{" + boxed + "}";
@@ -52,8 +59,8 @@ std::string BoxedVote(const std::string& answer) {
 
 Task Choice(std::string_view name, std::string_view title, std::string_view area,
             std::string_view file, Item (*read)(const Json&), std::string_view metric) {
-  return {.name = name, .title = title, .area = area, .files = {file}, .read = read,
-          .metric = metric};
+  return {
+      .name = name, .title = title, .area = area, .files = {file}, .read = read, .metric = metric};
 }
 
 Task WithExamples(Task task, std::string_view file, int shots) {
@@ -65,8 +72,13 @@ Task WithExamples(Task task, std::string_view file, int shots) {
 Task Generate(std::string_view name, std::string_view title, std::string_view area,
               std::string_view file, Item (*read)(const Json&), JudgeFn* judge,
               std::vector<std::string_view> stop, int64_t max_tokens) {
-  Task task = {.name = name, .title = title, .area = area, .kind = TaskKind::kGenerate,
-               .files = {file}, .read = read, .metric = "exact_match"};
+  Task task = {.name = name,
+               .title = title,
+               .area = area,
+               .kind = TaskKind::kGenerate,
+               .files = {file},
+               .read = read,
+               .metric = "exact_match"};
   task.judge = judge;
   task.stop = std::move(stop);
   task.max_tokens = max_tokens;
@@ -87,8 +99,12 @@ Task OfGroup(Task task) {
 
 Task Measure(std::string_view name, std::string_view title, std::string_view area,
              std::vector<std::string_view> files, std::string_view metric) {
-  return {.name = name, .title = title, .area = area, .kind = TaskKind::kMeasure,
-          .files = std::move(files), .metric = metric};
+  return {.name = name,
+          .title = title,
+          .area = area,
+          .kind = TaskKind::kMeasure,
+          .files = std::move(files),
+          .metric = metric};
 }
 
 void AddCommonsense(std::vector<Task>* tasks) {
@@ -101,9 +117,9 @@ void AddCommonsense(std::vector<Task>* tasks) {
   tasks->push_back(
       WithExamples(Choice("piqa", "PIQA", kArea, "piqa/valid.jsonl", rows::Piqa, "acc_norm"),
                    "piqa/fewshot.jsonl", 0));
-  tasks->push_back(WithExamples(
-      Choice("siqa", "SIQA", kArea, "siqa/siqa.jsonl", rows::Query, "acc"),
-      "siqa/siqa_fewshot.jsonl", 0));
+  tasks->push_back(
+      WithExamples(Choice("siqa", "SIQA", kArea, "siqa/siqa.jsonl", rows::Query, "acc"),
+                   "siqa/siqa_fewshot.jsonl", 0));
   tasks->push_back(Choice("openbookqa", "OpenBookQA", kArea, "openbookqa/openbook_qa.jsonl",
                           rows::Query, "acc_norm"));
   tasks->push_back(WithExamples(
@@ -112,48 +128,44 @@ void AddCommonsense(std::vector<Task>* tasks) {
   tasks->push_back(WithExamples(Choice("arc_challenge", "ARC-challenge", kArea,
                                        "arc/arc_challenge.jsonl", rows::QueryAnswer, "acc_norm"),
                                 "arc/arc_challenge_fewshot.jsonl", 0));
-  tasks->push_back(
-      WithExamples(Choice("commonsense_qa", "CommonsenseQA", kArea,
-                          "commonsenseqa/commonsense_qa.jsonl", rows::Query, "acc"),
-                   "commonsenseqa/commonsense_qa_fewshot.jsonl", 0));
+  tasks->push_back(WithExamples(Choice("commonsense_qa", "CommonsenseQA", kArea,
+                                       "commonsenseqa/commonsense_qa.jsonl", rows::Query, "acc"),
+                                "commonsenseqa/commonsense_qa_fewshot.jsonl", 0));
 }
 
 void AddKnowledge(std::vector<Task>* tasks) {
-  tasks->push_back(WithExamples(
-      Generate("nq_open", "NaturalQuestions", "knowledge", "nq_open/dev.jsonl",
-               rows::NaturalQuestions, AnyOf<SameNormalized>, {"\n", ".", ","}, 32),
-      "nq_open/fewshot.jsonl", 5));
-  tasks->push_back(WithExamples(
-      Generate("triviaqa", "TriviaQA", "knowledge", "triviaqa/triviaqa_sm_sub.jsonl",
-               rows::TriviaQa, AnyOf<SameFolded>, {"\n", ".", ","}, 32),
-      "triviaqa/triviaqa_sm_sub_fewshot.jsonl", 5));
   tasks->push_back(
-      WithExamples(Choice("boolq", "BoolQ", "comprehension", "boolq/boolq.jsonl", rows::Query,
-                          "acc"),
-                   "boolq/boolq_fewshot.jsonl", 0));
-  tasks->push_back(OfGroup(WithExamples(
-      Choice("mmlu", "MMLU", "aggregate", "mmlu/test.jsonl", rows::Mmlu, "acc"),
-      "mmlu/dev_fewshot.jsonl", 5)));
-  Task bbh = OfGroup(WithExamples(
-      Generate("bbh", "BIG-Bench Hard", "aggregate", "bbh/bbh.jsonl", rows::BigBenchHard,
-               AnyOf<SameAfterTheAnswerIs>, {"\n\n", "\nQ:"}, 512),
-      "bbh/cot_prompts.jsonl", 3));
+      WithExamples(Generate("nq_open", "NaturalQuestions", "knowledge", "nq_open/dev.jsonl",
+                            rows::NaturalQuestions, AnyOf<SameNormalized>, {"\n", ".", ","}, 32),
+                   "nq_open/fewshot.jsonl", 5));
+  tasks->push_back(
+      WithExamples(Generate("triviaqa", "TriviaQA", "knowledge", "triviaqa/triviaqa_sm_sub.jsonl",
+                            rows::TriviaQa, AnyOf<SameFolded>, {"\n", ".", ","}, 32),
+                   "triviaqa/triviaqa_sm_sub_fewshot.jsonl", 5));
+  tasks->push_back(WithExamples(
+      Choice("boolq", "BoolQ", "comprehension", "boolq/boolq.jsonl", rows::Query, "acc"),
+      "boolq/boolq_fewshot.jsonl", 0));
+  tasks->push_back(OfGroup(
+      WithExamples(Choice("mmlu", "MMLU", "aggregate", "mmlu/test.jsonl", rows::Mmlu, "acc"),
+                   "mmlu/dev_fewshot.jsonl", 5)));
+  Task bbh = OfGroup(
+      WithExamples(Generate("bbh", "BIG-Bench Hard", "aggregate", "bbh/bbh.jsonl",
+                            rows::BigBenchHard, AnyOf<SameAfterTheAnswerIs>, {"\n\n", "\nQ:"}, 512),
+                   "bbh/cot_prompts.jsonl", 3));
   bbh.read_examples = rows::BigBenchHardExamples;
   tasks->push_back(bbh);
 }
 
 void AddMathAndCode(std::vector<Task>* tasks) {
   const std::vector<std::string_view> stop = {"Question:"};
-  tasks->push_back(Voted(
-      WithExamples(Generate("gsm8k", "GSM8K", "math", "gsm8k/test.jsonl", rows::Gsm8k,
-                            AnyOf<SameFinalNumber>, stop, 256),
-                   "gsm8k/fewshot.jsonl", 8),
-      NumberVote, 8));
-  tasks->push_back(
-      Voted(WithExamples(Generate("hendrycks_math", "MATH", "math", "math/test.jsonl", rows::Math,
-                                  AnyOf<SameBoxed>, {"Problem:"}, 512),
-                         "math/train.jsonl", 4),
-            BoxedVote, 4));
+  tasks->push_back(Voted(WithExamples(Generate("gsm8k", "GSM8K", "math", "gsm8k/test.jsonl",
+                                               rows::Gsm8k, AnyOf<SameFinalNumber>, stop, 256),
+                                      "gsm8k/fewshot.jsonl", 8),
+                         NumberVote, 8));
+  tasks->push_back(Voted(WithExamples(Generate("hendrycks_math", "MATH", "math", "math/test.jsonl",
+                                               rows::Math, AnyOf<SameBoxed>, {"Problem:"}, 512),
+                                      "math/train.jsonl", 4),
+                         BoxedVote, 4));
   const auto as_gsm8k = [](const Json& row) { return std::vector<Item>{rows::Gsm8k(row)}; };
   Task svamp = WithExamples(Generate("svamp", "SVAMP", "math", "svamp/test.jsonl", rows::Svamp,
                                      AnyOf<SameFinalNumber>, stop, 256),
@@ -191,47 +203,48 @@ constexpr std::array<Language, 4> kLanguages = {{
 void AddMultilingual(std::vector<Task>* tasks) {
   constexpr std::string_view kArea = "multilingual";
   for (const Language& l : kLanguages) {
-    tasks->push_back(WithExamples(
-        Choice(l.arc, "ARC-challenge", kArea, l.arc_file, rows::OkapiArc, "acc_norm"),
-        l.arc_examples, 0));
+    tasks->push_back(
+        WithExamples(Choice(l.arc, "ARC-challenge", kArea, l.arc_file, rows::OkapiArc, "acc_norm"),
+                     l.arc_examples, 0));
     tasks->push_back(OfGroup(WithExamples(
         Choice(l.mmlu, "MMLU", kArea, l.mmlu_file, rows::OkapiMmlu, "acc"), l.mmlu_examples, 5)));
-    tasks->push_back(Choice(l.hellaswag, "HellaSwag", kArea, l.hellaswag_file, rows::HellaSwag,
-                            "acc_norm"));
+    tasks->push_back(
+        Choice(l.hellaswag, "HellaSwag", kArea, l.hellaswag_file, rows::HellaSwag, "acc_norm"));
     tasks->push_back(
         Choice(l.truthfulqa, "TruthfulQA", kArea, l.truthfulqa_file, rows::TruthfulQa, "acc"));
   }
   const auto as_gsm8k = [](const Json& row) { return std::vector<Item>{rows::Gsm8k(row)}; };
-  constexpr std::array<std::array<std::string_view, 2>, 4> kMgsm = {
-      {{"mgsm_en", "mgsm/en.jsonl"}, {"mgsm_fr", "mgsm/fr.jsonl"}, {"mgsm_de", "mgsm/de.jsonl"},
-       {"mgsm_es", "mgsm/es.jsonl"}}};
+  constexpr std::array<std::array<std::string_view, 2>, 4> kMgsm = {{{"mgsm_en", "mgsm/en.jsonl"},
+                                                                     {"mgsm_fr", "mgsm/fr.jsonl"},
+                                                                     {"mgsm_de", "mgsm/de.jsonl"},
+                                                                     {"mgsm_es", "mgsm/es.jsonl"}}};
   for (const auto& [name, file] : kMgsm) {
-    Task task = WithExamples(Generate(name, "MGSM", kArea, file, rows::Mgsm,
-                                      AnyOf<SameFinalNumber>, {"Question:"}, 256),
-                             "gsm8k/fewshot.jsonl", 8);
+    Task task = WithExamples(
+        Generate(name, "MGSM", kArea, file, rows::Mgsm, AnyOf<SameFinalNumber>, {"Question:"}, 256),
+        "gsm8k/fewshot.jsonl", 8);
     task.read_examples = as_gsm8k;
     tasks->push_back(task);
   }
   constexpr std::array<std::array<std::string_view, 2>, 3> kXquad = {
-      {{"xquad_en", "xquad/en.jsonl"}, {"xquad_de", "xquad/de.jsonl"},
+      {{"xquad_en", "xquad/en.jsonl"},
+       {"xquad_de", "xquad/de.jsonl"},
        {"xquad_es", "xquad/es.jsonl"}}};
   for (const auto& [name, file] : kXquad) {
     Task task = Generate(name, "XQuAD", kArea, file, rows::Xquad, Squad, {"\n"}, 64);
     task.metric = "f1";
     tasks->push_back(task);
   }
-  tasks->push_back(WithExamples(Choice("xcopa_it", "XCOPA", kArea, "xcopa/it_test.jsonl",
-                                       rows::XcopaItalian, "acc"),
-                                "xcopa/it_fewshot.jsonl", 0));
+  tasks->push_back(WithExamples(
+      Choice("xcopa_it", "XCOPA", kArea, "xcopa/it_test.jsonl", rows::XcopaItalian, "acc"),
+      "xcopa/it_fewshot.jsonl", 0));
 }
 
 void AddMeasures(std::vector<Task>* tasks) {
   tasks->push_back(Measure("passkey", "Passkey", "long", {}, "acc"));
   tasks->push_back(Measure("bbq", "BBQ", "bias",
-                           {"bbq/Age.jsonl", "bbq/Disability_status.jsonl",
-                            "bbq/Nationality.jsonl", "bbq/Physical_appearance.jsonl",
-                            "bbq/Religion.jsonl", "bbq/Sexual_orientation.jsonl",
-                            "bbq/other_categories_small.jsonl"},
+                           {"bbq/Age.jsonl", "bbq/Disability_status.jsonl", "bbq/Nationality.jsonl",
+                            "bbq/Physical_appearance.jsonl", "bbq/Religion.jsonl",
+                            "bbq/Sexual_orientation.jsonl", "bbq/other_categories_small.jsonl"},
                            "acc"));
   tasks->push_back(Measure("bold", "BOLD", "bias", {"bold/prompts.jsonl"}, "sentiment"));
   tasks->push_back(Measure("mt_bench", "MT-Bench", "chat",
@@ -251,15 +264,15 @@ std::vector<Task> MakeTasks() {
 }
 
 constexpr std::array<Area, 10> kAreas = {{{"commonsense", "Commonsense reasoning"},
-                                         {"knowledge", "World knowledge"},
-                                         {"comprehension", "Reading comprehension"},
-                                         {"aggregate", "Aggregated results"},
-                                         {"math", "Mathematics"},
-                                         {"code", "Code"},
-                                         {"multilingual", "Multilingual"},
-                                         {"long", "Long context"},
-                                         {"bias", "Bias"},
-                                         {"chat", "Chat"}}};
+                                          {"knowledge", "World knowledge"},
+                                          {"comprehension", "Reading comprehension"},
+                                          {"aggregate", "Aggregated results"},
+                                          {"math", "Mathematics"},
+                                          {"code", "Code"},
+                                          {"multilingual", "Multilingual"},
+                                          {"long", "Long context"},
+                                          {"bias", "Bias"},
+                                          {"chat", "Chat"}}};
 
 }  // namespace
 

@@ -104,8 +104,7 @@ Item Piqa(const Json& row) {
 }
 
 Item QueryAnswer(const Json& row) {
-  return Choices(Text(row, "query") + "\nAnswer:", Texts(row.At("choices")),
-                 Index(row.At("gold")));
+  return Choices(Text(row, "query") + "\nAnswer:", Texts(row.At("choices")), Index(row.At("gold")));
 }
 
 Item Query(const Json& row) {
@@ -117,14 +116,13 @@ Item Query(const Json& row) {
 }
 
 Item Mmlu(const Json& row) {
-  Item item =
-      Lettered(Text(row, "question"), Texts(row.At("choices")), Index(row.At("answer")));
+  Item item = Lettered(Text(row, "question"), Texts(row.At("choices")), Index(row.At("answer")));
   item.group = Text(row, "subject");
   std::string subject = item.group;
   for (char& c : subject)
     if (c == '_') c = ' ';
-  item.header = "The following are multiple choice questions (with answers) about " + subject +
-                ".\n\n";
+  item.header =
+      "The following are multiple choice questions (with answers) about " + subject + ".\n\n";
   return item;
 }
 

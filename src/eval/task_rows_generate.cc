@@ -57,9 +57,8 @@ Item Xquad(const Json& row) {
   if (answers.empty())
     Throw(ErrorCode::kCorrupt, "{}: expected at least one answer, found none", list.path());
   const std::string shown = answers[0];
-  return Question(
-      Text(row, "context") + "\n\nQ: " + Text(row, "question") + "\n\nA:", std::move(answers),
-      shown);
+  return Question(Text(row, "context") + "\n\nQ: " + Text(row, "question") + "\n\nA:",
+                  std::move(answers), shown);
 }
 
 Item BigBenchHard(const Json& row) {
@@ -80,8 +79,8 @@ std::vector<Item> BigBenchHardExamples(const Json& row) {
   std::vector<Item> examples;
   size_t at = prompt.find(mark);
   if (at == std::string::npos)
-    Throw(ErrorCode::kCorrupt, "{}.cot_prompt: expected examples that begin with \"Q: \", found none",
-          row.path());
+    Throw(ErrorCode::kCorrupt,
+          "{}.cot_prompt: expected examples that begin with \"Q: \", found none", row.path());
   const std::string header = prompt.substr(0, at) + "\n\n";
   while (at != std::string::npos) {
     const size_t begin = at + 2, next = prompt.find(mark, begin);
