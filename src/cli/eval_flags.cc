@@ -48,7 +48,7 @@ bool EvalFlags::Parse(Arguments arguments) {
   line.Text("--data", &data, "DIR",
             "Folder of the benchmarks' files; docs/evaluation.md has names");
   std::optional<std::string> names;
-  line.Text("-t,--tasks", &names, "LIST",
+  line.Text("--tasks", &names, "LIST",
             "Names of tasks or areas, or 'all', with commas (default commonsense)");
   line.Flag("--list", &list, "Print tasks, areas and protocols");
   line.Int("--limit", &limit, {1, kMaxInt}, "Only the first rows of each task");
