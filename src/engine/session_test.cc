@@ -98,7 +98,7 @@ TEST_F(SessionTest, CommonPrefixIsKeptAndChangesNothing) {
   int64_t reported = 0;
   const GenerateResult with =
       reused.Generate(second, Greedy(12), {}, nullptr, [&](int64_t done, int64_t total) {
-        EXPECT_EQ(done, total);
+        EXPECT_LE(done, total);
         reported = done;
       });
   EXPECT_EQ(reported, with.prefill_tokens);
