@@ -98,9 +98,7 @@ class EvalCommandRun {
   }
 
   eval::EvalRun Summary() const {
-    return {.model = fs::path(model_->name()).filename().string().empty()
-                         ? model_->name()
-                         : fs::path(model_->name()).filename().string(),
+    return {.model = model_->name(),
             .fingerprint = model_->fingerprint(),
             .data = flags_.data.value_or("none"),
             .limit = flags_.limit,

@@ -33,7 +33,7 @@ void AddMeasures(CommandLine& line, EvalFlags* flags) {
   line.Choice("--passkey-form", &flags->passkey_form, {"plain", "chat"},
               "Passkey: a text to continue, or a message to an instruct model (default plain)");
   line.Int("--passkey-lengths", &flags->measure.passkey_lengths, {1, 100},
-           "Lengths up to the context (default 8)");
+           "Lengths up to the context (default 8, fewer in short contexts)");
   line.Int("--passkey-positions", &flags->measure.passkey_positions, {1, 100},
            "Places of the key (default 8)");
   line.Int("--passkey-keys", &flags->measure.passkey_keys, {1, 1000}, "Keys a cell (default 5)");

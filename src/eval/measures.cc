@@ -14,13 +14,6 @@
 namespace mixtral::eval {
 namespace {
 
-/// A short context is shared by question and answer, half each.
-void FitAnswers(const LanguageModel& model, std::vector<GenerationRequest>* requests) {
-  const int64_t most = std::max<int64_t>(1, model.max_tokens() / 2);
-  for (GenerationRequest& request : *requests)
-    request.max_tokens = std::min(request.max_tokens, most);
-}
-
 /// Answers of all requests, in the order of the requests.
 std::vector<std::string> FirstAnswers(LanguageModel& model,
                                       std::vector<GenerationRequest> requests) {
@@ -94,6 +87,12 @@ class ChoiceTable {
 };
 
 }  // namespace
+
+void FitAnswers(const LanguageModel& model, std::vector<GenerationRequest>* requests) {
+  const int64_t most = std::max<int64_t>(1, model.max_tokens() / 2);
+  for (GenerationRequest& request : *requests)
+    request.max_tokens = std::min(request.max_tokens, most);
+}
 
 Json MeasureBbq(LanguageModel& model, std::span<const Json> rows, const OnSample& on_sample) {
   std::vector<BbqItem> items;

@@ -21,6 +21,9 @@ namespace mixtral::eval {
 /// A sample's question, answer and score, for the log.
 using OnSample = std::function<void(size_t index, const Json& sample)>;
 
+/// A short context is shared by question and answer, half each.
+void FitAnswers(const LanguageModel& model, std::vector<GenerationRequest>* requests);
+
 /// BBQ's rows to BbqJson: the choice of the highest summed log-likelihood is the answer.
 Json MeasureBbq(LanguageModel& model, std::span<const Json> rows, const OnSample& on_sample);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "eval/run_measure.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
@@ -48,8 +49,12 @@ void Put(TaskResult* result, const std::string& metric, const Json& value, doubl
 void MeasureInto(LanguageModel& model, const Task& task, const MeasureOptions& options,
                  const OnSample& on_sample, TaskResult* result) {
   if (task.name == "passkey") {
-    PasskeyGrid grid = MakePasskeyGrid(options.passkey_form, model.max_tokens(),
-                                       options.passkey_lengths, options.passkey_positions);
+    const int64_t context = model.max_tokens();
+    const int n_lengths = options.passkey_lengths > 0
+                              ? options.passkey_lengths
+                              : static_cast<int>(std::clamp<int64_t>(context / 128, 1, 8));
+    PasskeyGrid grid =
+        MakePasskeyGrid(options.passkey_form, context, n_lengths, options.passkey_positions);
     grid.n_keys = options.passkey_keys;
     result->detail = MeasurePasskey(model, grid, on_sample);
     Put(result, "acc", result->detail.At("acc"));

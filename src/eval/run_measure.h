@@ -18,7 +18,8 @@ struct MeasureOptions {
   std::string lexicon;             // VADER's file; BOLD needs it
   LanguageModel* judge = nullptr;  // MT-Bench needs one
   PasskeyForm passkey_form = PasskeyForm::kPlain;
-  int passkey_lengths = 8, passkey_positions = 8, passkey_keys = 5;
+  int passkey_lengths = 0;  // 0: 8, fewer in contexts below 1024
+  int passkey_positions = 8, passkey_keys = 5;
 };
 
 /// Why the task cannot be run with these options, as one line; empty: it can.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "eval/answers.h"
+#include "eval/measures.h"
 
 namespace mixtral::eval {
 namespace {
@@ -128,6 +129,7 @@ void Runner::Generate(std::span<const size_t> some) {
     request.temperature = n_answers > 1 ? task_.temperature : 0;
     request.seed = index * 1000;
   }
+  FitAnswers(model_, &requests);
   model_.Generate(requests, [&](size_t request, const GeneratedAnswers& generated) {
     const size_t index = some[request];
     const Item& item = items_[index];
