@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "eval/paper_numbers.h"
 #include "eval/task.h"
 
