@@ -64,19 +64,20 @@ std::string HeldoutTable(const RunMetrics& metrics) {
   std::string rows;
   for (const auto& [domain, result] : last.domains) {
     const auto before = first.domains.find(domain);
-    rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.4f}</td><td>{:.2f}</td>", Escaped(domain),
+    rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.4f}</td>", Escaped(domain),
                         before == first.domains.end() ? std::string("-")
                                                       : fmt::format("{:.4f}", before->second.loss),
-                        result.loss, std::exp(result.loss));
-    if (has_pairs)
-      rows += fmt::format("<td>{:.3f}</td><td>{:.1f} %</td>", result.margin.value_or(0),
-                          100 * result.accuracy.value_or(0));
-    rows += "</tr>";
+                        result.loss);
+    // A loss over preferences is no mean of log-probabilities of tokens: it has no perplexity.
+    rows += has_pairs ? fmt::format("<td>{:.3f}</td><td>{:.1f} %</td></tr>",
+                                    result.margin.value_or(0), 100 * result.accuracy.value_or(0))
+                      : fmt::format("<td>{:.2f}</td></tr>", std::exp(result.loss));
   }
   return fmt::format(
       "<section><h2>Held out</h2><table><tr><th>domain</th><th>step {}</th><th>step {}</th>"
-      "<th>perplexity</th>{}</tr>{}</table></section>\n",
-      first.step, last.step, has_pairs ? "<th>margin</th><th>accuracy</th>" : "", rows);
+      "{}</tr>{}</table></section>\n",
+      first.step, last.step, has_pairs ? "<th>margin</th><th>accuracy</th>" : "<th>perplexity</th>",
+      rows);
 }
 
 /// Means over runs of steps, so that long runs stay drawable.

@@ -67,6 +67,16 @@ TEST(RunPage, HoldsFiguresChartsAndAlarms) {
     EXPECT_THAT(page, Not(HasSubstr(part))) << part;
 }
 
+TEST(RunPage, PreferencesHaveMarginsAndNoPerplexity) {
+  const std::string page =
+      RunPage(ParseMetrics("{\"step\":1,\"loss\":0.7,\"lr\":0.1}\n{\"step\":1,\"heldout\":{\"en\":"
+                           "{\"loss\":0.5,\"margin\":0.25,\"accuracy\":0.75}}}\n",
+                           "m"),
+              "dpo");
+  EXPECT_THAT(page, HasSubstr("<td>en</td><td>0.5000</td><td>0.5000</td><td>0.250</td><td>75.0 %"));
+  EXPECT_THAT(page, Not(HasSubstr("perplexity")));
+}
+
 TEST(RunPage, LongRunsStaySmall) {
   std::string text;
   for (int step = 1; step <= 5000; ++step)

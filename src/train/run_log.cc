@@ -41,7 +41,8 @@ std::string Duration(double seconds) {
 /// Whole lines of a metrics file whose step is at most last_step.
 std::string KeptLines(const std::string& path, int64_t last_step) {
   std::string kept;
-  if (!std::filesystem::exists(path)) return kept;
+  // Before the first step everything is measured again.
+  if (last_step == 0 || !std::filesystem::exists(path)) return kept;
   const std::string text = ReadTextFile(path);
   for (const std::string_view line : Split(text, '\n')) {
     try {

@@ -194,6 +194,32 @@ TEST_F(TrainRun, KillAtAnyMomentLosesNoCheckpoint) {
   EXPECT_EQ(Curve("run"), Curve("whole"));
 }
 
+/// Killed when the export's folder appears, finished or not: the next start makes it whole.
+TEST_F(TrainRun, KillInExport) {
+  const std::vector<std::string> arguments = Arguments("train", "run");
+  ASSERT_EQ(Run(Arguments("train", "whole")), 0) << Log();
+  for (int i = 0; i < 3; ++i) {
+    const pid_t pid = Start(arguments, folder_ / "log");
+    while (!std::filesystem::exists(folder_ / "run/export.tmp") &&
+           !std::filesystem::exists(folder_ / "run/export") &&
+           ::waitpid(pid, nullptr, WNOHANG) == 0)
+      ::usleep(100);
+    ::kill(pid, SIGKILL);
+    Wait(pid);
+    if (std::filesystem::exists(folder_ / "run/export")) {
+      EXPECT_EQ(File("run/export/model.safetensors"), File("whole/export/model.safetensors"));
+    }
+    std::filesystem::remove_all(folder_ / "run/export");
+    // What a kill in the middle of writing leaves, wherever this one hit.
+    std::filesystem::create_directories(folder_ / "run/export.tmp");
+    WriteRaw(folder_ / "run/export.tmp/model.safetensors", "half", 4);
+  }
+  ASSERT_EQ(Run(arguments), 0) << Log();
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.model"})
+    EXPECT_EQ(File(std::string("run/export/") + name), File(std::string("whole/export/") + name));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/export.tmp"));
+}
+
 TEST_F(TrainRun, TwoAndFourProcessesHaveTheCurveOfOne) {
   ASSERT_EQ(Run(Arguments("train", "one")), 0) << Log();
   for (const int n : {2, 4}) {
@@ -343,6 +369,12 @@ TEST_F(TrainRun, BadInputIsOneLine) {
   EXPECT_EQ(Run({"fly"}), 1);
   EXPECT_EQ(Run(Arguments("train", "bad"), {{"WORLD_SIZE", "x"}}), 2);
   EXPECT_EQ(Run(Arguments("train", "bad"), {{"WORLD_SIZE", "2"}, {"RANK", "0"}}), 2);
+  const std::string tokens = folder_ / "text/en-train-0.bin";
+  std::string bytes = ReadTextFile(tokens);
+  bytes[2] = static_cast<char>(bytes[2] ^ 1);
+  WriteRaw(tokens, bytes.data(), bytes.size());
+  refused({}, "sha256: expected");
+  EXPECT_EQ(Run(Arguments("train", "unverified", {"--verify-data", "false"})), 0) << Log();
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "train/token_shards.h"
 
 namespace mixtral::train {
@@ -69,6 +70,12 @@ inline void WriteShards(const std::string& folder, const std::string& kind, int 
     Json entry = Json::Object().Set("name", shard.name).Set("domain", shard.domain);
     entry.Set("split", shard.split).Set("n_tokens", static_cast<int64_t>(tokens.size()));
     entry.Set("n_documents", static_cast<int64_t>(shard.documents.size()));
+    const auto hash = [](const auto& values) {
+      return Sha256Hex(
+          {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values.front())});
+    };
+    entry.Set("bin_sha256", hash(tokens)).Set("idx_sha256", hash(offsets));
+    if (kind != "text") entry.Set("mask_sha256", hash(mask));
     if (!shard.part.empty()) entry.Set("part", shard.part);
     list.Push(entry);
   }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/sha256.h"
 #include "base/strings.h"
 
 namespace mixtral::train {
@@ -57,6 +58,15 @@ void CheckOffsets(const MappedFile& offsets, int64_t n_documents, int64_t n_toke
           n_tokens, last, offsets.path());
 }
 
+void CheckHash(const MappedFile& file, const std::string& expected) {
+  Sha256 hash;
+  hash.Update(file.bytes());
+  const Sha256Digest digest = hash.Finish();
+  if (Hex(digest) != expected)
+    Throw(ErrorCode::kCorrupt, "sha256: expected {} (shards.json), found {}, in {}",
+          Printable(expected), Hex(digest), file.path());
+}
+
 std::string Checked(const Json& value, bool empty_allowed) {
   std::string text = value.AsString();
   const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -100,10 +110,10 @@ Document DocumentSet::Read(int64_t index) const {
   return document;
 }
 
-TokenShards::TokenShards(const std::vector<std::string>& folders) {
+TokenShards::TokenShards(const std::vector<std::string>& folders, ShardCheck check) {
   if (folders.empty())
     Throw(ErrorCode::kInvalidArgument, "data: expected at least one folder of token shards");
-  for (const std::string& folder : folders) OpenFolder(folder);
+  for (const std::string& folder : folders) OpenFolder(folder, check);
   for (const auto& [key, set] : sets_) {
     if (!key.ends_with("/chosen")) continue;
     const std::string partner = key.substr(0, key.size() - 6) + "rejected";
@@ -115,7 +125,7 @@ TokenShards::TokenShards(const std::vector<std::string>& folders) {
   }
 }
 
-void TokenShards::OpenFolder(const std::string& folder) {
+void TokenShards::OpenFolder(const std::string& folder, ShardCheck check) {
   const std::string path = folder + "/shards.json";
   WithContext(path, [&] {
     const Json json = Json::Parse(ReadTextFile(path), path);
@@ -159,6 +169,11 @@ void TokenShards::OpenFolder(const std::string& folder) {
       shard.tokens = MapExactly(base + ".bin", n_tokens * shard.token_bytes);
       shard.offsets = MapExactly(base + ".idx", (shard.n_documents + 1) * 8);
       if (kind != ShardKind::kText) shard.mask = MapExactly(base + ".mask", n_tokens);
+      if (check == ShardCheck::kHashes) {
+        CheckHash(*shard.tokens, entry.At("bin_sha256").AsString());
+        CheckHash(*shard.offsets, entry.At("idx_sha256").AsString());
+        if (shard.mask) CheckHash(*shard.mask, entry.At("mask_sha256").AsString());
+      }
       CheckOffsets(*shard.offsets, shard.n_documents, n_tokens);
       DocumentSet& set = sets_[split + "/" + domain + "/" + part];
       shard.first_document = set.n_documents_;

@@ -40,11 +40,15 @@ class DocumentSet {
   int64_t n_documents_ = 0, n_tokens_ = 0;
 };
 
+/// kHashes: every file is read once and held against its sha256 in shards.json.
+enum class ShardCheck : uint8_t { kSizes, kHashes };
+
 class TokenShards {
  public:
   /// Opens folders that belong together. Throws kNotFound, kCorrupt, kUnsupported naming the file
   /// and the key.
-  explicit TokenShards(const std::vector<std::string>& folders);
+  explicit TokenShards(const std::vector<std::string>& folders,
+                       ShardCheck check = ShardCheck::kSizes);
 
   ShardKind kind() const { return kind_; }
   int vocab_size() const { return vocab_size_; }
@@ -57,7 +61,7 @@ class TokenShards {
                          const std::string& part = "") const;
 
  private:
-  void OpenFolder(const std::string& folder);
+  void OpenFolder(const std::string& folder, ShardCheck check);
 
   ShardKind kind_ = ShardKind::kText;
   int vocab_size_ = 0, bos_id_ = -1, eos_id_ = -1;

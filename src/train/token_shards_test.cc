@@ -87,6 +87,26 @@ TEST(TokenShards, EveryDamageIsOneClearRefusal) {
   EXPECT_NE(Refusal(folder / "nowhere").find("shards.json"), std::string::npos);
 }
 
+TEST(TokenShards, HashesAreChecked) {
+  const TestFolder folder("hashes");
+  const std::string data = folder / "data";
+  WriteTextShards(data);
+  const TokenShards whole({data}, ShardCheck::kHashes);
+  std::string bytes = ReadTextFile(data + "/de-train-0.bin");
+  bytes[20] = static_cast<char>(bytes[20] ^ 1);  // another token of the vocabulary
+  WriteRaw(data + "/de-train-0.bin", bytes.data(), bytes.size());
+  const TokenShards unchecked({data});
+  try {
+    const TokenShards checked({data}, ShardCheck::kHashes);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_NE(message.find("sha256: expected "), std::string::npos) << message;
+    EXPECT_NE(message.find("de-train-0.bin"), std::string::npos) << message;
+  }
+}
+
 TEST(Sampler, EveryPredictionOnceAnEpoch) {
   const TestFolder folder("epoch");
   WriteShards(folder / "data", "text", 64,

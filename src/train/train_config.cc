@@ -32,6 +32,7 @@ std::vector<Field> DataFields(TrainConfig* c) {
   return {
       {"out", &c->out, 0, 0, {}, "folder of the run: checkpoints, metrics, export"},
       {"data", &c->data, 0, 0, {}, "shard folders made by 'mixtral data', comma-separated"},
+      {"verify_data", &c->verify_data, 0, 0, {}, "read all shards once and check their sha256"},
       {"weights", &c->weights, 0, 0, {}, "share of each domain: en=2,de=1 (default: by size)"},
       {"from", &c->from, 0, 0, {}, "checkpoint to start from: GGUF, Hugging Face or Mistral"},
       {"upcycle", &c->upcycle, 0, 0, {}, "dense checkpoint whose copies become the experts"},

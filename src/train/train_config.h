@@ -33,7 +33,7 @@ struct TrainConfig {
   bool tied_embeddings = false;
 
   int64_t sequence_length = 1024, batch = 8, micro_batch = 8, steps = 100, seed = 1;
-  bool cross_documents = false;
+  bool cross_documents = false, verify_data = true;
 
   double lr = 3e-4, lr_floor = 3e-5, decay_fraction = 0.2;
   std::string schedule = "cosine";

@@ -49,7 +49,9 @@ class Trainer {
       : config_(config),
         world_(
             JoinWorld(static_cast<int>(config.expert_parallel), static_cast<int>(config.timeout))),
-        shards_(config.data),
+        // One rank reads them all; the others wait for it at the first step.
+        shards_(config.data, config.verify_data && world_.rank() == 0 ? ShardCheck::kHashes
+                                                                      : ShardCheck::kSizes),
         sampler_(shards_, "train", SamplerSettings()) {
     if (config.threads > 0) torch::set_num_threads(static_cast<int>(config.threads));
     CheckKind();
@@ -78,6 +80,7 @@ class Trainer {
           world_.size(), world_.size() == 1 ? "" : "es", peak_ / 1e9,
           resume_from_.empty() ? "" : "; going on from " + resume_from_));
     }
+    if (position_.step == 0 && config_.eval_every > 0) Evaluate();
     while (position_.step < config_.steps) {
       const bool stop = Step();
       const bool last = position_.step == config_.steps;
