@@ -26,10 +26,20 @@ std::vector<Json> Rows(const Task& task, const TaskOptions& options, size_t file
   return ReadRows(options.data, task.files[file], limit);
 }
 
+/// The published prompt shows the tasks 2, 3 and 4 of the file.
+std::vector<Json> MbppExamples(const Task& task, const TaskOptions& options) {
+  std::vector<Json> examples = Rows(task, options, 1, 4);
+  if (examples.size() < 4)
+    Throw(ErrorCode::kCorrupt, "mbpp: expected at least 4 examples, found {}, in {}/{}",
+          examples.size(), options.data, task.files[1]);
+  examples.erase(examples.begin());
+  return examples;
+}
+
 std::vector<CodeProblem> Problems(const Task& task, const TaskOptions& options) {
   std::vector<CodeProblem> problems;
   const bool is_mbpp = task.files.size() > 1;
-  const std::vector<Json> examples = is_mbpp ? Rows(task, options, 1, -1) : std::vector<Json>();
+  const std::vector<Json> examples = is_mbpp ? MbppExamples(task, options) : std::vector<Json>();
   for (const Json& row : Rows(task, options, 0, options.limit))
     problems.push_back(is_mbpp ? ParseMbpp(row, examples) : ParseHumanEval(row));
   return problems;

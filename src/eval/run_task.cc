@@ -43,7 +43,8 @@ class Runner {
     items_ = ReadItems(task, options.data, options.limit);
     if (Shots(task, options) > 0) examples_ = ReadExamples(task, options.data);
     for (size_t i = 0; i < items_.size(); ++i)
-      if (!log->Has(static_cast<int64_t>(i))) left_.push_back(i);
+      if (!log->Has(items_[i].row)) left_.push_back(i);
+    n_done_ = std::ssize(items_) - std::ssize(left_);
   }
 
   /// False: cancelled.
@@ -58,17 +59,18 @@ class Runner {
     }
     return true;
   }
-  int64_t n_items() const { return std::ssize(items_); }
+  const std::vector<Item>& items() const { return items_; }
 
  private:
   void Report() const {
-    if (options_.on_progress) options_.on_progress(std::ssize(log_->samples()), n_items());
+    if (options_.on_progress) options_.on_progress(n_done_, std::ssize(items_));
   }
   std::string Before(const Item& item) const {
     return BeforePrompt(task_, item, examples_, Shots(task_, options_));
   }
   void Done(size_t index, const Json& sample) {
-    log_->Add(static_cast<int64_t>(index), sample);
+    log_->Add(items_[index].row, sample);
+    ++n_done_;
     Report();
   }
   void Choose(std::span<const size_t> some);
@@ -80,6 +82,7 @@ class Runner {
   SampleLog* log_;
   std::vector<Item> items_, examples_;
   std::vector<size_t> left_;
+  int64_t n_done_ = 0;
 };
 
 void Runner::Choose(std::span<const size_t> some) {
@@ -127,7 +130,7 @@ void Runner::Generate(std::span<const size_t> some) {
     request.max_tokens = task_.max_tokens;
     request.n = n_answers;
     request.temperature = n_answers > 1 ? task_.temperature : 0;
-    request.seed = index * 1000;
+    request.seed = static_cast<uint64_t>(items_[index].row) * 1000;
   }
   FitAnswers(model_, &requests);
   model_.Generate(requests, [&](size_t request, const GeneratedAnswers& generated) {
@@ -152,25 +155,25 @@ void Runner::Generate(std::span<const size_t> some) {
   });
 }
 
-/// Of the first n_items samples: an earlier run may have had a higher limit.
-TaskResult Summary(const Task& task, const SampleLog& log, int64_t n_items) {
-  std::map<std::string, std::vector<double>> all;
-  std::map<std::string, std::map<std::string, std::vector<double>>> by_group;
-  for (const auto& [index, sample] : log.samples()) {
-    if (index >= n_items) break;
-    const Json metrics = sample.At("metrics");
-    const auto group = sample.Find("group");
-    for (const std::string& name : metrics.Keys()) {
-      all[name].push_back(metrics.At(name).AsDouble());
-      if (group) by_group[group->AsString()][name].push_back(all[name].back());
-    }
+/// Of these items' samples: an earlier run may have had a higher limit.
+TaskResult Summary(const Task& task, const SampleLog& log, const std::vector<Item>& items) {
+  std::map<std::string, std::map<std::string, std::vector<double>>> by_metric;  // and group
+  for (const Item& item : items) {
+    const Json metrics = log.samples().at(item.row).At("metrics");
+    for (const std::string& name : metrics.Keys())
+      by_metric[name][item.group].push_back(metrics.At(name).AsDouble());
   }
   TaskResult result;
   result.task = task.name;
-  result.n = std::min(std::ssize(log.samples()), n_items);
-  for (const auto& [name, values] : all) result.metrics[name] = MeanOf(values);
-  for (const auto& [group, metrics] : by_group)
-    for (const auto& [name, values] : metrics) result.groups[group][name] = MeanOf(values);
+  result.n = std::ssize(items);
+  for (const auto& [name, by_group] : by_metric) {
+    std::vector<std::vector<double>> groups;
+    for (const auto& [group, values] : by_group) {
+      groups.push_back(values);
+      if (!group.empty()) result.groups[group][name] = MeanOf(values);
+    }
+    result.metrics[name] = PooledMean(groups);
+  }
   return result;
 }
 
@@ -191,6 +194,23 @@ MeanError MeanOf(std::span<const double> values) {
   double squares = 0;
   for (const double value : values) squares += (value - result.mean) * (value - result.mean);
   if (values.size() > 1) result.error = std::sqrt(squares / (n - 1) / n);
+  return result;
+}
+
+MeanError PooledMean(std::span<const std::vector<double>> groups) {
+  MeanError result;
+  double sum = 0, squares = 0;
+  for (const std::vector<double>& values : groups) {
+    const MeanError group = MeanOf(values);
+    result.n += group.n;
+    sum += group.mean * static_cast<double>(group.n);
+    for (const double value : values) squares += (value - group.mean) * (value - group.mean);
+  }
+  if (result.n == 0) return result;
+  const auto n = static_cast<double>(result.n);
+  result.mean = sum / n;
+  const double freedom = n - static_cast<double>(groups.size());
+  if (freedom > 0) result.error = std::sqrt(squares / freedom / n);
   return result;
 }
 
@@ -236,7 +256,7 @@ std::optional<TaskResult> RunTask(LanguageModel& model, const Task& task,
   const auto begin = std::chrono::steady_clock::now();
   Runner runner(model, task, options, log);
   if (!runner.Run()) return std::nullopt;
-  TaskResult result = Summary(task, *log, runner.n_items());
+  TaskResult result = Summary(task, *log, runner.items());
   result.n_shots = Shots(task, options);
   result.n_answers = Answers(task, options);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -34,6 +34,10 @@ struct MeanError {
   int64_t n = 0;
 };
 MeanError MeanOf(std::span<const double> values);
+/// Subjects as one score, as lm-evaluation-harness has it: every row counts the same, and the error
+/// is that of the variances within the groups, sqrt(sum of squares / (N - n_groups) / N); 0 when
+/// every group has one value.
+MeanError PooledMean(std::span<const std::vector<double>> groups);
 
 struct TaskResult {
   std::string task;

@@ -6,11 +6,14 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include "base/error.h"
+#include "eval/run_measure.h"
 #include "eval/test_models.h"
+#include "eval/test_sandbox.h"
 
 namespace mixtral::eval {
 namespace {
@@ -92,6 +95,73 @@ TEST_F(RunTaskTest, ExamplesOfTheSameSubject) {
             "one\nA. x\nB. y\nAnswer: B\n\nq?\nA. x\nB. y\nAnswer:");
   EXPECT_DOUBLE_EQ(result->groups.at("law").at("acc").mean, 1);
   EXPECT_EQ(result->metrics.at("acc").error, 0);
+}
+
+TEST_F(RunTaskTest, SubjectsArePooled) {
+  const std::vector<std::vector<double>> groups = {{1, 0, 1, 1}, {0, 0}};
+  const MeanError pooled = PooledMean(groups);
+  EXPECT_EQ(pooled.n, 6);
+  EXPECT_DOUBLE_EQ(pooled.mean, 0.5);
+  EXPECT_DOUBLE_EQ(pooled.error, std::sqrt(0.75 / 4 / 6));  // squares 0.75 and 0, of 6 - 2
+  EXPECT_DOUBLE_EQ(PooledMean(std::span(groups).first(1)).error, MeanOf(groups[0]).error);
+  const std::vector<std::vector<double>> single = {{1}, {0}};
+  EXPECT_EQ(PooledMean(single).error, 0);
+}
+
+TEST_F(RunTaskTest, ALimitTakesSubjectsInTurn) {
+  std::string rows;
+  for (const char* subject : {"art", "art", "art", "law", "law", "zoo"})
+    rows +=
+        fmt::format(R"({{"subject": "{}", "question": "q{}", "choices": ["x", "y"], "answer": 0}})"
+                    "\n",
+                    subject, rows.size());
+  Write("mmlu/test.jsonl", rows);
+  TaskOptions options = Options();
+  options.n_shots = 0;
+  ScriptedModel model;
+  int n_asked = 0;
+  model.logprob = [&](const ContinuationRequest& request) {
+    ++n_asked;
+    return request.continuation == " A" ? -1.0 : -2.0;
+  };
+  SampleLog log;
+  const auto run = [&](int64_t limit) {
+    options.limit = limit;
+    return *RunTask(model, Named("mmlu"), options, &log);
+  };
+  EXPECT_EQ(run(4).n, 4);
+  for (const int64_t row : {0, 1, 3, 5}) EXPECT_TRUE(log.Has(row)) << row;
+  EXPECT_EQ(run(3).groups.size(), 3u);
+  EXPECT_EQ(n_asked, 8) << "a lower limit has nothing new to ask";
+  EXPECT_EQ(run(-1).n, 6);
+  EXPECT_EQ(n_asked, 12);
+}
+
+TEST_F(RunTaskTest, MbppShowsTasksTwoToFour) {
+  std::string why_not;
+  if (!PatientSandbox(&why_not)) GTEST_SKIP() << why_not;
+  std::string examples;
+  for (int i = 1; i <= 6; ++i)
+    examples += fmt::format(
+        R"({{"task_id": {}, "text": "Do {}.", "code": "pass", "test_list": ["assert 1"]}})"
+        "\n",
+        i, i);
+  Write("mbpp/fewshot.jsonl", examples);
+  Write("mbpp/test.jsonl",
+        R"({"task_id": 11, "text": "Do it.", "code": "pass", "test_list": ["assert 1"]})");
+  ScriptedModel model;
+  model.answer = [](const GenerationRequest& request, int) {
+    std::string shown;
+    for (size_t at = 0; (at = request.prompt.find(" Do ", at)) != std::string::npos; ++at)
+      shown += request.prompt.substr(at + 4, 2);
+    EXPECT_EQ(shown, "2.3.4.it");
+    return "pass";
+  };
+  SampleLog log;
+  MeasureOptions options;
+  options.task = Options();
+  options.allow_code_execution = true;
+  EXPECT_EQ(RunMeasure(model, Named("mbpp"), options, &log)->n, 1);
 }
 
 TEST_F(RunTaskTest, MajorityOfAnswers) {

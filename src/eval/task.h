@@ -22,6 +22,7 @@ struct Item {
   std::string header;   // what stands once before examples and prompt
   std::string example;  // prompt and right answer, as it stands before other questions
   std::string group;    // subject or subtask; empty: none
+  int64_t row = 0;      // its place in the task's files, from 0
 
   // Choices: log P(continuations[i] | before + contexts[i]); contexts of one text are that of all.
   std::vector<std::string> contexts, continuations;
@@ -83,6 +84,8 @@ std::vector<const Task*> ChooseTasks(std::span<const std::string> words);
 /// Rows of the task's files under folder, at most limit (negative: all), with errors that name file
 /// and line. Throws Error{kNotFound} naming what was looked for, Error{kCorrupt}.
 std::vector<Json> ReadRows(const std::string& folder, std::string_view file, int64_t limit);
+/// In the order of the files; a limit takes of every group in turn, so that no subject is left out
+/// for being late in its file.
 std::vector<Item> ReadItems(const Task& task, const std::string& folder, int64_t limit);
 /// Examples in the order of their file.
 std::vector<Item> ReadExamples(const Task& task, const std::string& folder);

@@ -2,6 +2,8 @@
 // Tasks by name, their rows from JSON lines, and what stands before a question.
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -45,6 +47,18 @@ void ForEachRow(const std::string& folder, std::string_view name, int64_t limit,
   }
 }
 
+/// At most limit items (negative: all), of every group in turn, in the order that they had.
+void KeepInTurn(std::vector<Item>* items, int64_t limit) {
+  if (limit < 0 || std::ssize(*items) <= limit) return;
+  std::map<std::string, int64_t> n_of_group;
+  std::vector<std::pair<int64_t, int64_t>> turns;  // of the item in its group, its row
+  for (const Item& item : *items) turns.emplace_back(n_of_group[item.group]++, item.row);
+  std::sort(turns.begin(), turns.end());
+  std::set<int64_t> kept;
+  for (int64_t i = 0; i < limit; ++i) kept.insert(turns[static_cast<size_t>(i)].second);
+  std::erase_if(*items, [&](const Item& item) { return !kept.contains(item.row); });
+}
+
 }  // namespace
 
 std::vector<const Task*> ChooseTasks(std::span<const std::string> words) {
@@ -74,17 +88,16 @@ std::vector<Json> ReadRows(const std::string& folder, std::string_view file, int
 
 std::vector<Item> ReadItems(const Task& task, const std::string& folder, int64_t limit) {
   std::vector<Item> items;
-  for (const std::string_view file : task.files) {
-    const int64_t left = limit < 0 ? -1 : limit - std::ssize(items);
-    if (left == 0) break;
-    ForEachRow(folder, file, left, [&](const Json& row, const std::string& where) {
+  for (const std::string_view file : task.files)
+    ForEachRow(folder, file, -1, [&](const Json& row, const std::string& where) {
       Item item = task.read(row);
       if (task.kind == TaskKind::kChoice && item.right >= item.continuations.size())
         Throw(ErrorCode::kCorrupt, "{}: expected the number of one of {} choices, found {}, in {}",
               task.name, item.continuations.size(), item.right, where);
+      item.row = std::ssize(items);
       items.push_back(std::move(item));
     });
-  }
+  KeepInTurn(&items, limit);
   return items;
 }
 
