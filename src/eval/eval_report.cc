@@ -132,7 +132,7 @@ std::string MarkdownReport(const EvalRun& run) {
 ResultPage MakeResultPage(const EvalRun& run) {
   ResultPage page;
   page.title = "Evaluation of " + run.model;
-  page.model = run.model;
+  page.model = run.model.substr(run.model.find_last_of('/', run.model.size() - 2) + 1);
   page.note = run.limit < 0 ? "" : fmt::format("The first {} rows of each task.", run.limit);
   page.figures = {{"data", run.data}, {"fingerprint", run.fingerprint}};
   for (const TaskResult& result : run.results) {
