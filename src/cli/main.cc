@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "cli/help.h"
+#include "cli/measure_commands.h"
 #include "cli/output.h"
 #include "cli/serve_command.h"
 #include "cli/terminal.h"
@@ -30,6 +31,9 @@ constexpr Command kCommands[] = {
     {"logits", "write logits and routing of given tokens, to compare engines", &LogitsCommand},
     {"routing", "which expert gets which token: reports, replay, ablation", &RoutingCommand},
     {"eval", "measure a model with the paper's benchmarks and others", &EvalCommand},
+    {"perplexity", "how well a model predicts texts, here or behind an endpoint",
+     &PerplexityCommand},
+    {"compare", "how far two checkpoints' predictions and routing are apart", &CompareCommand},
     {"data", "make training data: tokenizers, token shards", &DataCommand},
     {"train", "pretrain a model on token shards (mixtral-train)", &TrainCommand},
     {"sft", "fine-tune a model on chats (mixtral-train)", &SftCommand},
