@@ -28,7 +28,7 @@ class PredictionComparison {
 
  private:
   PerplexitySum base_, other_;
-  MeanError log_ratio_, kl_mean_, same_top_;
+  RunningMean log_ratio_, kl_mean_, same_top_;
   std::vector<float> kl_;
 };
 

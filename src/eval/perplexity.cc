@@ -20,14 +20,14 @@ bool IsSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 }  // namespace
 
-void MeanError::Add(double value) {
+void RunningMean::Add(double value) {
   ++n_;
   const double distance = value - mean_;
   mean_ += distance / static_cast<double>(n_);
   squares_ += distance * (value - mean_);
 }
 
-double MeanError::Error() const {
+double RunningMean::Error() const {
   if (n_ < 2) return kNaN;
   const auto n = static_cast<double>(n_);
   return std::sqrt(squares_ / n / (n - 1));

@@ -13,7 +13,7 @@
 namespace mixtral::eval {
 
 /// Mean of what was added, with its standard error.
-class MeanError {
+class RunningMean {
  public:
   void Add(double value);
   int64_t n() const { return n_; }
@@ -38,7 +38,7 @@ class PerplexitySum {
   double Error() const;
 
  private:
-  MeanError loss_;
+  RunningMean loss_;
   double sum_ = 0;
 };
 
