@@ -4,13 +4,11 @@
 
 #include "base/output_file.h"
 #include "base/strings.h"
-#include "cli/chat_format.h"
 #include "cli/eval_flags.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/eval_report.h"
-#include "eval/local_model.h"
 
 namespace mixtral::cli {
 namespace {
@@ -41,20 +39,6 @@ std::vector<const eval::Task*> Chosen(const std::string& list) {
   }
 }
 
-std::unique_ptr<eval::LanguageModel> Open(const EvalFlags& flags, const std::string& path,
-                                          const std::atomic<bool>* cancel) {
-  eval::LocalModelOptions options;
-  options.path = path;
-  options.engine = flags.compute.ToEngineOptions();
-  options.service.context = flags.context;
-  options.service.max_running = flags.max_running;
-  options.service.kv_dtype = flags.compute.KvType();
-  options.chat_format = flags.format;
-  options.cancel = cancel;
-  if (!flags.quiet) options.on_notice = [](const std::string& notice) { WriteNote(notice); };
-  return eval::OpenLocalModel(options);
-}
-
 void WriteFile(const std::string& path, const std::string& text) {
   OutputFile file(path);
   file.Write(std::as_bytes(std::span(text)));
@@ -78,7 +62,7 @@ class EvalCommandRun {
   }
 
   int Run() {
-    model_ = Open(flags_, *flags_.path, interrupt_.flag());
+    model_ = flags_.source.Open(interrupt_);
     OpenJudge();
     if (flags_.output) fs::create_directories(*flags_.output);
     for (const eval::Task* task : tasks_)
@@ -91,9 +75,9 @@ class EvalCommandRun {
 
  private:
   void OpenJudge() {
-    if (!flags_.judge) return;
-    const bool is_self = *flags_.judge == "self";
-    if (!is_self) judge_ = Open(flags_, *flags_.judge, interrupt_.flag());
+    if (!flags_.has_judge()) return;
+    const bool is_self = flags_.judge == "self";
+    if (!is_self) judge_ = flags_.JudgeSource().Open(interrupt_);
     flags_.measure.judge = is_self ? model_.get() : judge_.get();
   }
 

@@ -3,7 +3,6 @@
 
 #include <limits>
 
-#include "cli/chat_format.h"
 #include "cli/output.h"
 
 namespace mixtral::cli {
@@ -29,7 +28,10 @@ void AddMeasures(CommandLine& line, EvalFlags* flags) {
   line.Text("--vader-lexicon", &flags->lexicon, "FILE",
             "BOLD: vader_lexicon.txt, as in the npm package vader-sentiment");
   line.Text("--judge", &flags->judge, "PATH",
-            "MT-Bench: the model that rates the answers ('self': the model itself)");
+            "MT-Bench: the model that rates the answers ('self': the measured one)");
+  line.Text("--judge-endpoint", &flags->judge_endpoint, "URL",
+            "MT-Bench: the server of the model that rates");
+  line.Text("--judge-model", &flags->judge_model, "NAME", "Its name there");
   line.Choice("--passkey-form", &flags->passkey_form, {"plain", "chat"},
               "Passkey: a text to continue, or a message to an instruct model (default plain)");
   line.Int("--passkey-lengths", &flags->measure.passkey_lengths, {1, 100},
@@ -44,7 +46,6 @@ void AddMeasures(CommandLine& line, EvalFlags* flags) {
 bool EvalFlags::Parse(Arguments arguments) {
   CommandLine line("eval", "Measure a model with the benchmarks of the Mixtral paper and others.",
                    kExamples);
-  line.Optional("PATH", &path, "A GGUF file, or a folder with safetensors");
   line.Text("--data", &data, "DIR",
             "Folder of the benchmarks' files; docs/evaluation.md has names");
   std::optional<std::string> names;
@@ -60,16 +61,13 @@ bool EvalFlags::Parse(Arguments arguments) {
       "Write samples, results.json, results.md and report.html; a run that was stopped goes on");
   line.Flag("--json", &json, "Print the results as one JSON object");
   line.Flag("-q,--quiet", &quiet, "No progress and notes on standard error");
-  AddChatFormat(line, &format);
   AddMeasures(line, this);
-  line.Group("Model");
-  line.Int("--ctx", &context, {8, kMaxInt}, "Positions (default: the model's, at most 4096)");
-  line.Int("--max-running", &max_running, {1, 4096}, "Sequences computed together (default 64)");
-  compute.AddTo(line);
-  log.AddLogLevelTo(line);
+  source.AddTo(line);
   if (!line.Parse(arguments)) return false;
   if (names) tasks = *names;
-  if (!list && !path) ThrowUsage("eval: expected a PATH, found none");
+  if (list) return true;
+  source.Check();
+  if (judge && judge_endpoint) ThrowUsage("--judge: expected no --judge-endpoint with it");
   measure.passkey_form = eval::ParsePasskeyForm(passkey_form);
   if (measure.code.n_answers > 1)
     measure.code.temperature = code_temperature > 0 ? code_temperature : 0.8f;
@@ -77,6 +75,14 @@ bool EvalFlags::Parse(Arguments arguments) {
     if (k <= measure.code.n_answers) measure.code.k.push_back(k);
   measure.lexicon = lexicon.value_or("");
   return true;
+}
+
+ModelSource EvalFlags::JudgeSource() const {
+  ModelSource from = source;
+  from.path = judge;
+  from.endpoint = judge_endpoint;
+  from.model = judge_model;
+  return from;
 }
 
 }  // namespace mixtral::cli

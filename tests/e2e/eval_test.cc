@@ -61,7 +61,7 @@ TEST_F(E2eEval, OneLineForWhatIsWrong) {
                            "did you mean 'arc_easy'?"),
             "");
   EXPECT_EQ(RefusalProblem(Mixtral({"eval", kModel, "--tasks", "arc_easy"}), 1, "--data DIR"), "");
-  EXPECT_EQ(RefusalProblem(Mixtral({"eval"}), 1, "expected a PATH"), "");
+  EXPECT_EQ(RefusalProblem(Mixtral({"eval"}), 1, "expected MODEL or --endpoint URL"), "");
   EXPECT_EQ(RefusalProblem(Mixtral({"eval", kModel, "--data", dir_.path(), "--tasks", "piqa"}), 2,
                            "piqa/valid.jsonl"),
             "");
