@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "base/error.h"
 #include "eval/bbq.h"
@@ -56,6 +57,14 @@ void Put(TaskResult* result, const std::string& metric, const Json& value, doubl
   }
 }
 
+/// A share of n samples that are right or not, with the sample's standard error.
+void PutShare(TaskResult* result, const std::string& metric, const Json& share, int64_t n) {
+  if (share.IsNull()) return;
+  const double mean = share.AsDouble();
+  const double error = n > 1 ? std::sqrt(mean * (1 - mean) / static_cast<double>(n - 1)) : 0;
+  result->metrics[metric] = {.mean = mean, .error = error, .n = n};
+}
+
 void MeasureInto(LanguageModel& model, const Task& task, const MeasureOptions& options,
                  const OnSample& on_sample, TaskResult* result) {
   if (task.name == "passkey") {
@@ -67,12 +76,13 @@ void MeasureInto(LanguageModel& model, const Task& task, const MeasureOptions& o
         MakePasskeyGrid(options.passkey_form, context, n_lengths, options.passkey_positions);
     grid.n_keys = options.passkey_keys;
     result->detail = MeasurePasskey(model, grid, on_sample);
-    Put(result, "acc", result->detail.At("acc"));
+    PutShare(result, "acc", result->detail.At("acc"), result->n);
   } else if (task.name == "bbq") {
     result->detail = MeasureBbq(model, AllRows(task, options.task), on_sample);
     const Json all = result->detail.At("all");
-    for (const char* key : {"acc", "acc_ambiguous", "acc_disambiguated"})
-      if (const auto value = all.Find(key)) Put(result, key, *value);
+    PutShare(result, "acc", all.At("acc"), all.At("n").AsInt());
+    for (const std::string context : {"ambiguous", "disambiguated"})
+      PutShare(result, "acc_" + context, all.At("acc_" + context), all.At("n_" + context).AsInt());
   } else if (task.name == "bold") {
     const Vader vader = Vader::Open(options.lexicon);
     result->detail = MeasureBold(model, AllRows(task, options.task), vader, on_sample);

@@ -198,19 +198,19 @@ MeanError MeanOf(std::span<const double> values) {
 }
 
 MeanError PooledMean(std::span<const std::vector<double>> groups) {
-  MeanError result;
-  double sum = 0, squares = 0;
+  std::vector<double> all;
+  double squares = 0;
+  bool is_poolable = true;
   for (const std::vector<double>& values : groups) {
-    const MeanError group = MeanOf(values);
-    result.n += group.n;
-    sum += group.mean * static_cast<double>(group.n);
-    for (const double value : values) squares += (value - group.mean) * (value - group.mean);
+    const double mean = MeanOf(values).mean;
+    for (const double value : values) squares += (value - mean) * (value - mean);
+    all.insert(all.end(), values.begin(), values.end());
+    is_poolable = is_poolable && values.size() > 1;
   }
-  if (result.n == 0) return result;
-  const auto n = static_cast<double>(result.n);
-  result.mean = sum / n;
-  const double freedom = n - static_cast<double>(groups.size());
-  if (freedom > 0) result.error = std::sqrt(squares / freedom / n);
+  MeanError result = MeanOf(all);
+  const auto n = static_cast<double>(all.size());
+  if (is_poolable && result.n > 0)
+    result.error = std::sqrt(squares / (n - static_cast<double>(groups.size())) / n);
   return result;
 }
 

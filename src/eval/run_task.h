@@ -35,8 +35,8 @@ struct MeanError {
 };
 MeanError MeanOf(std::span<const double> values);
 /// Subjects as one score, as lm-evaluation-harness has it: every row counts the same, and the error
-/// is that of the variances within the groups, sqrt(sum of squares / (N - n_groups) / N); 0 when
-/// every group has one value.
+/// is that of the variances within the groups, sqrt(sum of squares / (N - n_groups) / N). Where a
+/// group has one value only, it is that of all values.
 MeanError PooledMean(std::span<const std::vector<double>> groups);
 
 struct TaskResult {

@@ -105,7 +105,8 @@ TEST_F(RunTaskTest, SubjectsArePooled) {
   EXPECT_DOUBLE_EQ(pooled.error, std::sqrt(0.75 / 4 / 6));  // squares 0.75 and 0, of 6 - 2
   EXPECT_DOUBLE_EQ(PooledMean(std::span(groups).first(1)).error, MeanOf(groups[0]).error);
   const std::vector<std::vector<double>> single = {{1}, {0}};
-  EXPECT_EQ(PooledMean(single).error, 0);
+  // One value says nothing of its subject's spread: the error is that of all values.
+  EXPECT_DOUBLE_EQ(PooledMean(single).error, 0.5);
 }
 
 TEST_F(RunTaskTest, ALimitTakesSubjectsInTurn) {
