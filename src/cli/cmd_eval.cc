@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/eval_report.h"
+#include "eval/resumable_model.h"
 
 namespace mixtral::cli {
 namespace {
@@ -103,7 +104,7 @@ class EvalCommandRun {
       eval::SampleLog log = LogOf(task);
       const bool is_measure = task.kind == eval::TaskKind::kMeasure;
       std::optional<eval::TaskResult> result =
-          is_measure ? eval::RunMeasure(*model_, task, flags_.measure, &log)
+          is_measure ? Measure(task, &log)
                      : eval::RunTask(*model_, task, flags_.measure.task, &log);
       if (!result) return false;
       results_.push_back(std::move(*result));
@@ -117,10 +118,20 @@ class EvalCommandRun {
     return true;
   }
 
+  /// With --output every answer is kept, and not asked for again.
+  std::optional<eval::TaskResult> Measure(const eval::Task& task, eval::SampleLog* log) {
+    if (!flags_.output) return eval::RunMeasure(*model_, task, flags_.measure, log);
+    eval::AnswerFile answers(*flags_.output + "/answers_" + std::string(task.name) + ".jsonl",
+                             eval::TaskSettings(task, flags_.measure.task, *model_));
+    eval::ResumableModel model(model_.get(), &answers,
+                               {.cancel = interrupt_.flag(), .on_progress = {}});
+    return eval::RunMeasure(model, task, flags_.measure, log);
+  }
+
   eval::SampleLog LogOf(const eval::Task& task) const {
     if (!flags_.output) return {};
     const std::string path = *flags_.output + "/samples_" + std::string(task.name) + ".jsonl";
-    // A measurement is one piece: its samples are of one run.
+    // A measurement's answers are in a file of their own; its samples are made of them anew.
     if (task.kind == eval::TaskKind::kMeasure) fs::remove(path);
     return {path, eval::TaskSettings(task, flags_.measure.task, *model_)};
   }

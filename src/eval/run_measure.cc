@@ -7,11 +7,10 @@
 
 #include "base/error.h"
 #include "eval/bbq.h"
+#include "eval/resumable_model.h"
 
 namespace mixtral::eval {
 namespace {
-
-struct Cancelled {};
 
 /// Rows of all files of the task; a limit takes as many of each.
 std::vector<Json> AllRows(const Task& task, const TaskOptions& options) {
