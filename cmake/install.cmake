@@ -37,14 +37,8 @@ install(CODE "
     DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/zsh/\${folder}\")")
 
 if(TARGET mixtral-train)
-  set(page ${PROJECT_BINARY_DIR}/mixtral-train.1)
-  add_custom_command(OUTPUT ${page} COMMENT "Writing the man page of mixtral-train"
-    COMMAND ${CMAKE_COMMAND} -DTRAINER=$<TARGET_FILE:mixtral-train> -DPAGE=${page}
-      -P ${PROJECT_SOURCE_DIR}/cmake/train_page.cmake
-    DEPENDS mixtral-train ${PROJECT_SOURCE_DIR}/cmake/train_page.cmake)
-  add_custom_target(mixtral_train_page ALL DEPENDS ${page})
+  # Its man page would have the name of `mixtral train`'s, which is in the other package.
   install(TARGETS mixtral-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT train)
-  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT train)
   set(train_documents ${CMAKE_INSTALL_DATADIR}/doc/mixtral-train)
   install(FILES docs/training.md docs/training-data.md DESTINATION ${train_documents} COMPONENT train)
   install(FILES LICENSE DESTINATION ${train_documents} RENAME copyright COMPONENT train)
