@@ -63,9 +63,9 @@ class EvalCommandRun {
   }
 
   int Run() {
+    MakeFolder();
     model_ = flags_.source.Open(interrupt_);
     OpenJudge();
-    if (flags_.output) fs::create_directories(*flags_.output);
     for (const eval::Task* task : tasks_)
       if (!RunOne(*task)) return Stopped();
     const eval::EvalRun run = Summary();
@@ -75,6 +75,17 @@ class EvalCommandRun {
   }
 
  private:
+  void MakeFolder() const {
+    if (!flags_.output) return;
+    std::error_code error;
+    fs::create_directories(*flags_.output, error);
+    if (!error && !fs::is_directory(*flags_.output, error) && !error)
+      error = std::make_error_code(std::errc::not_a_directory);
+    if (error)
+      Throw(ErrorCode::kIo, "--output: cannot make the folder {}: {}", *flags_.output,
+            error.message());
+  }
+
   void OpenJudge() {
     if (!flags_.has_judge()) return;
     const bool is_self = flags_.judge == "self";
@@ -132,7 +143,8 @@ class EvalCommandRun {
     if (!flags_.output) return {};
     const std::string path = *flags_.output + "/samples_" + std::string(task.name) + ".jsonl";
     // A measurement's answers are in a file of their own; its samples are made of them anew.
-    if (task.kind == eval::TaskKind::kMeasure) fs::remove(path);
+    std::error_code ignored;
+    if (task.kind == eval::TaskKind::kMeasure) fs::remove(path, ignored);
     return {path, eval::TaskSettings(task, flags_.measure.task, *model_)};
   }
 

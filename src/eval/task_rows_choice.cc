@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cctype>
-#include <regex>
 
 #include "base/error.h"
 #include "eval/task_rows.h"
@@ -67,14 +67,29 @@ Item Lettered(const std::string& question, const std::vector<std::string>& choic
 /// "moral_disputes/val/7" and "ARC-Challenge/test/1": what is before the first slash.
 std::string BeforeSlash(const std::string& id) { return id.substr(0, id.find('/')); }
 
+/// Without "[...]" of one line, the shortest each. By hand: std::regex recurses for every
+/// character.
+std::string WithoutMarks(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t open = std::min(text.find('['), text.size());
+    out += text.substr(0, open);
+    text.remove_prefix(open);
+    if (text.empty()) break;
+    const size_t end = std::min(text.find_first_of("]\n"), text.size() - 1);
+    if (text[end] != ']') out += text.substr(0, end + 1);  // none of this line is closed
+    text.remove_prefix(end + 1);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string CleanHellaSwag(std::string text) {
-  static const std::regex marks("\\[.*?\\]");
   text = Stripped(text);
   for (size_t at = 0; (at = text.find(" [title]", at)) != std::string::npos;)
     text.replace(at, 8, ". ");
-  text = std::regex_replace(text, marks, "");
+  text = WithoutMarks(text);
   for (size_t at = 0; (at = text.find("  ", at)) != std::string::npos;) text.replace(at, 2, " ");
   return text;
 }

@@ -19,6 +19,11 @@ TEST(TaskRows, HellaSwag) {
   EXPECT_EQ(item.example, "Home: How to sit. Take a chair. Then sit down.");
 }
 
+TEST(TaskRows, HellaSwagsMarksEndInTheirLineWhateverTheLength) {
+  EXPECT_EQ(rows::CleanHellaSwag("a [b] c [d\ne] f]"), "a c [d\ne] f]");
+  EXPECT_EQ(rows::CleanHellaSwag("[" + std::string(1 << 20, 'x') + "]z"), "z");
+}
+
 TEST(TaskRows, WinoGrandeHasAContextForEachChoice) {
   const Item item = rows::WinoGrande(Row(
       R"({"context_options": ["The cup hit the tile so the cup", "The cup hit the tile so the tile"], "continuation": "broke.", "gold": 1})"));

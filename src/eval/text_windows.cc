@@ -3,43 +3,12 @@
 #include "eval/text_windows.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/check.h"
+#include "text/jinja/utf8.h"
 
 namespace mixtral::eval {
 namespace {
-
-// What Python's str.rstrip takes away, as UTF-8.
-constexpr std::array<std::string_view, 29> kSpaces = {" ",
-                                                      "\t",
-                                                      "\n",
-                                                      "\v",
-                                                      "\f",
-                                                      "\r",
-                                                      "\x1c",
-                                                      "\x1d",
-                                                      "\x1e",
-                                                      "\x1f",
-                                                      "\xc2\x85",
-                                                      "\xc2\xa0",
-                                                      "\xe1\x9a\x80",
-                                                      "\xe2\x80\x80",
-                                                      "\xe2\x80\x81",
-                                                      "\xe2\x80\x82",
-                                                      "\xe2\x80\x83",
-                                                      "\xe2\x80\x84",
-                                                      "\xe2\x80\x85",
-                                                      "\xe2\x80\x86",
-                                                      "\xe2\x80\x87",
-                                                      "\xe2\x80\x88",
-                                                      "\xe2\x80\x89",
-                                                      "\xe2\x80\x8a",
-                                                      "\xe2\x80\xa8",
-                                                      "\xe2\x80\xa9",
-                                                      "\xe2\x80\xaf",
-                                                      "\xe2\x81\x9f",
-                                                      "\xe3\x80\x80"};
 
 TokenWindow Slice(std::span<const TokenId> tokens, int64_t begin, int64_t end, int64_t n_scored) {
   const auto part = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
@@ -74,17 +43,10 @@ std::vector<TokenWindow> CutLlamaCppChunks(std::span<const TokenId> tokens, int6
 }
 
 SplitText SplitBeforeSpaces(std::string_view context, std::string_view continuation) {
-  size_t end = context.size();
-  for (bool found = true; found;) {
-    found = false;
-    for (const std::string_view space : kSpaces) {
-      if (!context.substr(0, end).ends_with(space)) continue;
-      end -= space.size();
-      found = true;
-    }
-  }
-  return {std::string(context.substr(0, end)),
-          std::string(context.substr(end)) + std::string(continuation)};
+  const std::string_view kept = jinja::StripSpace(context, jinja::Side::kRight);
+  const std::string_view spaces = context.substr(kept.size());
+  return {.context = std::string(kept),
+          .continuation = std::string(spaces) + std::string(continuation)};
 }
 
 }  // namespace mixtral::eval

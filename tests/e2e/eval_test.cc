@@ -65,6 +65,7 @@ TEST_F(E2eEval, OneLineForWhatIsWrong) {
   EXPECT_EQ(RefusalProblem(Mixtral({"eval", kModel, "--data", dir_.path(), "--tasks", "piqa"}), 2,
                            "piqa/valid.jsonl"),
             "");
+  EXPECT_EQ(RefusalProblem(Eval({"--output", kModel}), 2, "cannot make the folder"), "");
   EXPECT_EQ(Mixtral({"eval", "--list"}).exit_code, 0);
 }
 
